@@ -1,0 +1,193 @@
+"""A crew: forked worker processes that one process leads over pipes.
+
+Reading, hashing and writing many small files is bound by the interpreter's lock, so threads do not
+help; processes do. A worker lives no longer than its leader: it ends when its pipe does. It ignores
+SIGINT, because the leader hears it and ends the crew. Every worker has a slot of memory that it shares
+with the leader, for results that are too large for a pipe.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import mmap
+import os
+import pickle
+import select
+import signal
+import struct
+import sys
+import traceback
+from collections.abc import Callable, Iterator
+from typing import Any
+
+from .errors import SealiftError
+
+_SIZE = struct.Struct("<I")
+
+
+class Channel:
+    """One end of a worker's pipes; messages are Python values of our own processes."""
+
+    def __init__(self, reader: int, writer: int, slot: mmap.mmap | None) -> None:
+        self._reader = reader
+        self._writer = writer
+        self.slot = slot
+        """Memory that both ends see."""
+
+    def fileno(self) -> int:
+        """The descriptor that becomes readable when a message has come."""
+        return self._reader
+
+    def send(self, message: Any) -> None:
+        """Send one message."""
+        content = pickle.dumps(message, pickle.HIGHEST_PROTOCOL)
+        view = memoryview(_SIZE.pack(len(content)) + content)
+        while view:
+            view = view[os.write(self._writer, view) :]
+
+    def receive(self) -> Any:
+        """The next message.
+
+        Raises:
+            EOFError: the other end is gone.
+            SealiftError: the worker failed in a way that a person should read.
+        """
+        message = pickle.loads(self._exactly(_SIZE.unpack(self._exactly(_SIZE.size))[0]))  # noqa: S301 our own pipe
+        if isinstance(message, BaseException):
+            raise message
+        return message
+
+    def _exactly(self, size: int) -> bytes:
+        parts = []
+        while size:
+            part = os.read(self._reader, min(size, 1 << 20))
+            if not part:
+                raise EOFError("a worker process ended unexpectedly")
+            parts.append(part)
+            size -= len(part)
+        return b"".join(parts)
+
+    def close(self) -> None:
+        """Let go of the pipes."""
+        for descriptor in (self._reader, self._writer):
+            with contextlib.suppress(OSError):
+                os.close(descriptor)
+
+
+Body = Callable[[Channel], None]
+
+
+class Crew:
+    """`count` workers that each run `body` until their channel ends; a context manager."""
+
+    def __init__(self, count: int, body: Body, *, slot: int = 0) -> None:
+        """Fork the workers.
+
+        Args:
+            count: how many.
+            body: what each runs; it returns when its channel raises `EOFError`.
+            slot: bytes of shared memory for each.
+        """
+        self.channels: list[Channel] = []
+        self._children: list[int] = []
+        sys.stdout.flush()
+        sys.stderr.flush()
+        try:
+            for _ in range(count):
+                self._fork(body, slot)
+        except BaseException:
+            self._end(kill=True)
+            raise
+
+    def __enter__(self) -> Crew:
+        return self
+
+    def __exit__(self, kind: object, *_: object) -> None:
+        self._end(kill=kind is not None)
+
+    def _fork(self, body: Body, slot: int) -> None:
+        shared = mmap.mmap(-1, slot) if slot else None
+        to_worker, to_leader = os.pipe(), os.pipe()
+        child = os.fork()
+        if child == 0:
+            status = 1
+            try:
+                signal.signal(signal.SIGINT, signal.SIG_IGN)
+                for channel in self.channels:
+                    channel.close()
+                os.close(to_worker[1])
+                os.close(to_leader[0])
+                status = _work(body, Channel(to_worker[0], to_leader[1], shared))
+            finally:
+                os._exit(status)
+        os.close(to_worker[0])
+        os.close(to_leader[1])
+        self._children.append(child)
+        self.channels.append(Channel(to_leader[0], to_worker[1], shared))
+
+    def ready(self) -> Iterator[Channel]:
+        """Wait until a worker has sent something; yield those that have."""
+        readable, _, _ = select.select(self.channels, [], [])
+        yield from readable
+
+    def run(self, tasks: Iterator[Any], *, ahead: int = 2) -> Iterator[Any]:
+        """Hand each of `tasks` to a free worker and yield the answers as they come.
+
+        Args:
+            tasks: messages; each makes the body send exactly one answer.
+            ahead: tasks that a worker may have at a time.
+        """
+        under_way = dict.fromkeys(self.channels, 0)
+        exhausted = False
+        while True:
+            for channel in self.channels:
+                while not exhausted and under_way[channel] < ahead:
+                    try:
+                        task = next(tasks)
+                    except StopIteration:
+                        exhausted = True
+                        break
+                    channel.send(task)
+                    under_way[channel] += 1
+            if not any(under_way.values()):
+                return
+            for channel in self.ready():
+                answer = channel.receive()
+                under_way[channel] -= 1
+                yield answer
+
+    def _end(self, *, kill: bool) -> None:
+        if kill:
+            for child in self._children:
+                with contextlib.suppress(ProcessLookupError):
+                    os.kill(child, signal.SIGKILL)
+        for channel in self.channels:
+            channel.close()
+        for child in self._children:
+            with contextlib.suppress(ChildProcessError):
+                os.waitpid(child, 0)
+        self.channels.clear()
+        self._children.clear()
+
+
+def _work(body: Body, channel: Channel) -> int:
+    try:
+        body(channel)
+    except (EOFError, BrokenPipeError):
+        return 0
+    except SealiftError as error:
+        return _report(channel, error)
+    except BaseException:
+        return _report(channel, RuntimeError(f"a worker failed:\n{traceback.format_exc()}"))
+    return 0
+
+
+def _report(channel: Channel, error: BaseException) -> int:
+    with contextlib.suppress(OSError):
+        channel.send(error)
+    return 1
+
+
+def hands() -> int:
+    """How many workers this process may keep busy: the processors that it is allowed to use."""
+    return len(os.sched_getaffinity(0))

@@ -1,0 +1,137 @@
+"""Writes that survive a kill or a power cut, and the lock that keeps two writers apart.
+
+Invariant: a name either holds its former content or the whole new one. The order is always:
+temporary name in the same folder, write, fsync, rename, fsync of the folder.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import errno
+import fcntl
+import os
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+from .errors import StoreError
+
+TEMPORARY = ".tmp-"
+"""The prefix of a name that is not yet complete; anything that bears it may be deleted under the lock."""
+
+
+@contextlib.contextmanager
+def storing(what: Path | str) -> Iterator[None]:
+    """Turn an `OSError` about `what` into a `StoreError` with a remedy.
+
+    Raises:
+        StoreError: with the system's own words and a hint for the usual causes.
+    """
+    try:
+        yield
+    except OSError as error:
+        raise disk_error(error, what) from error
+
+
+def disk_error(error: OSError, what: Path | str) -> StoreError:
+    """The `StoreError` that says what the disk refused, for which name, and what helps."""
+    hints = {
+        errno.ENOSPC: "free some space on that disk, then run the same command again: it resumes",
+        errno.EDQUOT: "the quota is used up: free some space, then run the same command again",
+        errno.EROFS: "that file system is read-only: name a folder that can be written",
+        errno.EACCES: "check the folder's owner and mode, or run as the user that owns it",
+        errno.EPERM: "check the folder's owner and mode, or run as the user that owns it",
+        errno.EIO: "the medium reports a fault: try another copy or another disk",
+    }
+    reason = (error.strerror or str(error)).lower()
+    return StoreError(f"{what}: {reason}", hint=hints.get(error.errno or 0))
+
+
+def sync_folder(folder: Path) -> None:
+    """Make the names in `folder` durable (fsync of a directory, POSIX)."""
+    descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
+
+
+def write_all(descriptor: int, content: bytes | memoryview) -> None:
+    """Write the whole of `content`, however short the system's writes are."""
+    view = memoryview(content)
+    while view:
+        view = view[os.write(descriptor, view) :]
+
+
+def write_file(path: Path, content: bytes, *, mode: int = 0o644) -> None:
+    """Replace `path` by `content`, atomically and durably.
+
+    Raises:
+        StoreError: the disk is full, read-only or faulty; `path` keeps its former content.
+    """
+    temporary = path.with_name(f"{TEMPORARY}{path.name}.{os.getpid()}")
+    with storing(path):
+        try:
+            descriptor = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_NOFOLLOW | os.O_CLOEXEC, mode)
+            try:
+                os.fchmod(descriptor, mode)
+                write_all(descriptor, content)
+                os.fsync(descriptor)
+            finally:
+                os.close(descriptor)
+            os.replace(temporary, path)
+        except BaseException:
+            with contextlib.suppress(OSError):
+                os.unlink(temporary)
+            raise
+        sync_folder(path.parent)
+
+
+def make_folder(path: Path, *, mode: int = 0o755) -> None:
+    """Create `path` and its parents where they are missing, durably.
+
+    Raises:
+        StoreError: it cannot be created, or something else has its name.
+    """
+    with storing(path):
+        missing = []
+        folder = path
+        while not folder.is_dir():
+            missing.append(folder)
+            folder = folder.parent
+        for folder in reversed(missing):
+            with contextlib.suppress(FileExistsError):
+                os.mkdir(folder, mode)
+            sync_folder(folder.parent)
+
+
+@contextlib.contextmanager
+def locked(path: Path, *, what: str, wait: float = 0.0) -> Iterator[None]:
+    """Hold the exclusive lock of the file `path` (flock: gone with the process, so never stale).
+
+    Args:
+        path: the lock file; created when missing.
+        what: what the lock protects, for the message.
+        wait: seconds to wait for another holder.
+
+    Raises:
+        StoreError: somebody else holds it, or the file cannot be opened.
+    """
+    with storing(path):
+        descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC, 0o600)
+    try:
+        deadline = time.monotonic() + wait
+        while True:
+            try:
+                fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                break
+            except BlockingIOError as error:
+                if time.monotonic() >= deadline:
+                    raise StoreError(
+                        f"another sealift command is working on {what}",
+                        hint="wait until it has ended, then run this again",
+                    ) from error
+                time.sleep(0.05)
+        yield
+    finally:
+        os.close(descriptor)

@@ -1,0 +1,159 @@
+"""Manifests: what a release is, and what a bundle carries. Canonical JSON, named by its own digest.
+
+TUF targets metadata lists both by digest; everything below them is bound by digests in them.
+Nothing in them depends on time or on who signs, so that the same content gives the same manifests.
+"""
+
+from __future__ import annotations
+
+from typing import Literal, TypeVar
+
+import msgspec
+
+from . import FORMAT
+from .digest import check_form, sha256
+from .errors import MalformedError
+from .hooks import NONE, Hooks
+from .listing import CONTENT_MAX, LISTING_MAX, Blob, ListingBlob, decode
+from .names import check_release, check_version
+
+MANIFEST_MAX = 16 << 20
+"""Bytes of a manifest at most."""
+PACK_MAX = 1 << 30
+"""Bytes of a pack at most."""
+T = TypeVar("T", bound=msgspec.Struct)
+
+
+class _Versioned(msgspec.Struct, frozen=True):
+    format: int
+
+
+class Artifact(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """An immutable file tree of a release."""
+
+    name: str
+    kind: Literal["files"]
+    digest: str
+    """SHA-256 of the tree's content: the artifact's identity, whatever compressed it."""
+    tree: ListingBlob
+    files: int
+    bytes: int
+    """Bytes of all its files."""
+
+
+class Release(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True, omit_defaults=True):
+    """A release manifest."""
+
+    format: int
+    type: Literal["release"]
+    name: str
+    version: str
+    artifacts: tuple[Artifact, ...]
+    hooks: Hooks = NONE
+
+    @property
+    def label(self) -> str:
+        """`name@version`."""
+        return f"{self.name}@{self.version}"
+
+
+class ReleaseBlob(Blob, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """A release manifest's file, and whose it is."""
+
+    name: str
+    version: str
+
+
+class Part(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """One release in a bundle, and where its content lies."""
+
+    release: ReleaseBlob
+    index: ListingBlob
+    packs: tuple[Blob, ...]
+
+
+class Bundle(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """A bundle manifest. Its own digest is the bundle's id."""
+
+    format: int
+    type: Literal["bundle"]
+    root_version: int
+    """The TUF root that signs for it, so that a gap in the root chain is noticed."""
+    parts: tuple[Part, ...]
+
+
+def encode(manifest: msgspec.Struct) -> bytes:
+    """The canonical bytes of a manifest: keys sorted, no white space, UTF-8."""
+    return msgspec.json.encode(manifest, order="sorted")
+
+
+def target_of_release(name: str, version: str) -> str:
+    """The TUF target path of a release manifest."""
+    return f"releases/{name}/{version}.json"
+
+
+def target_of_bundle(identity: str) -> str:
+    """The TUF target path of a bundle manifest."""
+    return f"bundles/{identity}.json"
+
+
+def release(content: bytes) -> Release:
+    """The release manifest in `content`, whose digest the caller has checked.
+
+    Raises:
+        MalformedError: it is none, or breaks a rule of the format.
+    """
+    manifest = _canonical(content, Release, "the release manifest")
+    check_release(manifest.name)
+    check_version(manifest.version)
+    names = [artifact.name for artifact in manifest.artifacts]
+    if not names or names != sorted(set(names)):
+        raise MalformedError("the release manifest has no artifacts, or not in order")
+    for artifact in manifest.artifacts:
+        check_release(artifact.name)
+        check_form(artifact.digest, f"artifact {artifact.name}")
+        _check_blob(artifact.tree, LISTING_MAX)
+        if artifact.files < 0 or artifact.bytes < 0:
+            raise MalformedError(f"artifact {artifact.name} has a negative size")
+    return manifest
+
+
+def bundle(content: bytes) -> Bundle:
+    """The bundle manifest in `content`, whose digest the caller has checked.
+
+    Raises:
+        MalformedError: it is none, or breaks a rule of the format.
+    """
+    manifest = _canonical(content, Bundle, "the bundle manifest")
+    if manifest.root_version < 1 or not 0 < len(manifest.parts) <= 1024:
+        raise MalformedError("the bundle manifest has no parts, too many, or no root version")
+    for part in manifest.parts:
+        check_release(part.release.name)
+        check_version(part.release.version)
+        _check_blob(part.release, MANIFEST_MAX)
+        _check_blob(part.index, LISTING_MAX)
+        for pack in part.packs:
+            _check_blob(pack, PACK_MAX)
+    if len({(part.release.name, part.release.version) for part in manifest.parts}) != len(manifest.parts):
+        raise MalformedError("the bundle manifest has a release twice")
+    return manifest
+
+
+def _check_blob(blob: Blob, limit: int) -> None:
+    check_form(blob.sha256, "a manifest")
+    if not 0 < blob.length <= limit:
+        raise MalformedError(f"a manifest names a file of {blob.length} bytes; the limit is {limit}")
+    if isinstance(blob, ListingBlob) and not 0 < blob.size <= CONTENT_MAX:
+        raise MalformedError(f"a manifest names a listing of {blob.size} bytes; the limit is {CONTENT_MAX}")
+
+
+def _canonical(content: bytes, kind: type[T], what: str) -> T:
+    version = decode(content, _Versioned, what).format
+    if version != FORMAT:
+        raise MalformedError(
+            f"{what} has format {version}, and this program reads format {FORMAT}", hint="install a newer sealift here"
+        )
+    manifest = decode(content, kind, what)
+    if sha256(encode(manifest)) != sha256(content):
+        raise MalformedError(f"{what} is not in canonical form")
+    return manifest

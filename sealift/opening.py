@@ -1,0 +1,218 @@
+"""Opening a bundle: from an unknown file to content that may be looked at, one step at a time.
+
+1. `authenticate`: the metadata by signatures, then the manifests by digests from it.
+2. `listings`: trees and indexes by digests from the manifests, then all their rules.
+3. `check_packs` or a copy of one's own: packs by digests from the manifests.
+
+A later step cannot be called without what the former one returns. What the bundle says of itself
+outside of that (`SEALIFT.json`) is never read.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor, as_completed
+from dataclasses import dataclass
+from datetime import datetime
+from pathlib import PurePosixPath
+from typing import TypeVar
+
+from . import index as indexes
+from . import manifest as manifests
+from . import tree as trees
+from .container import Member, Reader
+from .digest import check
+from .errors import IntegrityError, MalformedError, TrustError
+from .listing import Blob, ListingBlob
+from .manifest import Bundle, Part, Release, target_of_bundle, target_of_release
+from .progress import Progress
+from .trust import Refreshed, Trust, refresh
+
+T = TypeVar("T")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Content:
+    """One release of an authenticated bundle."""
+
+    part: Part
+    release: Release
+    published: str
+    """When it was published, as signed: RFC 3339, UTC."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Opened:
+    """A bundle whose metadata and manifests are authentic; its listings and packs are not yet checked."""
+
+    refreshed: Refreshed
+    identity: str
+    """The digest of its bundle manifest."""
+    manifest: Bundle
+    contents: tuple[Content, ...]
+
+
+def authenticate(bundle: Reader, trust: Trust, *, reference: datetime) -> Opened:
+    """Check a bundle's signatures against `trust`, and its manifests against what was signed.
+
+    Raises:
+        MalformedError: a member is missing, is one too many, or does not have its form.
+        IntegrityError: a manifest does not match its digest.
+        TrustError: a signature, a version or an expiry is not acceptable, or a release is not signed for.
+    """
+    offered = {PurePosixPath(member.name).name: bundle.read(member) for member in bundle.of("metadata")}
+    refreshed = refresh(trust, offered, reference=reference)
+    member = _bundle_manifest(bundle, refreshed)
+    manifest = manifests.bundle(_signed(bundle, member, refreshed, target_of_bundle(member.digest), "the bundle"))
+    if manifest.root_version != refreshed.root_version:
+        raise TrustError(
+            f"the bundle was signed under root {manifest.root_version}, and its root chain leads to "
+            f"{refreshed.root_version}",
+            hint="a root is missing in the bundle: ask for a new export",
+        )
+    contents = tuple(_content(bundle, part, refreshed) for part in manifest.parts)
+    _check_members(bundle, member, contents)
+    return Opened(refreshed=refreshed, identity=member.digest, manifest=manifest, contents=contents)
+
+
+def _bundle_manifest(bundle: Reader, refreshed: Refreshed) -> Member:
+    found = [member for member in bundle.of("manifest") if refreshed.target(target_of_bundle(member.digest))]
+    if len(found) != 1:
+        raise TrustError(
+            "the signed metadata does not vouch for this bundle",
+            hint="it was put together from several bundles or its manifest is missing: fetch it again",
+        )
+    return found[0]
+
+
+def _signed(bundle: Reader, member: Member, refreshed: Refreshed, path: str, what: str) -> bytes:
+    target = refreshed.target(path)
+    if target is None:
+        raise TrustError(f"the signed metadata does not vouch for {what}", hint="ask for a new export")
+    if target.length != member.size or target.sha256 != member.digest:
+        raise TrustError(f"{what} is not the one that was signed", hint="ask for a new export")
+    content = bundle.read(member)
+    check(content, member.digest, member.name)
+    return content
+
+
+def _content(bundle: Reader, part: Part, refreshed: Refreshed) -> Content:
+    said = part.release
+    path, what = target_of_release(said.name, said.version), f"release {said.name}@{said.version}"
+    member = _of(bundle, f"manifests/{said.sha256}.json", said)
+    release = manifests.release(_signed(bundle, member, refreshed, path, what))
+    if (release.name, release.version) != (said.name, said.version):
+        raise TrustError(f"{what} calls itself {release.label}", hint="ask for a new export")
+    target = refreshed.target(path)
+    sealed = (target.custom or {}).get("sealift", {}) if target else {}
+    published = sealed.get("published", "") if isinstance(sealed, dict) else ""
+    return Content(part=part, release=release, published=str(published))
+
+
+def _of(bundle: Reader, name: str, blob: Blob) -> Member:
+    member = bundle.find(name)
+    if member.size != blob.length:
+        raise IntegrityError(f"{name} has {member.size} bytes, and its manifest says {blob.length}")
+    return member
+
+
+def member_of(bundle: Reader, kind: str, blob: Blob) -> Member:
+    """The member of a kind (`trees`, `index`, `packs`) that a manifest names.
+
+    Raises:
+        MalformedError: it is missing.
+        IntegrityError: it has another size.
+    """
+    return _of(bundle, f"{kind}/{blob.sha256}.zst", blob)
+
+
+def _check_members(bundle: Reader, manifest: Member, contents: tuple[Content, ...]) -> None:
+    """Refuse members that nothing signed asks for, and miss none."""
+    expected = {manifest.name}
+    for content in contents:
+        expected.add(f"manifests/{content.part.release.sha256}.json")
+        for kind, blobs in blobs_of(content):
+            expected.update(member_of(bundle, kind, blob).name for blob in blobs)
+    for member in bundle.members:
+        if member.kind not in ("hint", "metadata") and member.name not in expected:
+            raise MalformedError(f"{bundle.path} holds {member.name}, which nothing signed asks for")
+
+
+def blobs_of(content: Content) -> tuple[tuple[str, tuple[Blob, ...]], ...]:
+    """The content files of a release by kind: `trees`, `index`, `packs`."""
+    return (
+        ("trees", tuple(artifact.tree for artifact in content.release.artifacts)),
+        ("index", (content.part.index,)),
+        ("packs", content.part.packs),
+    )
+
+
+def packs_of(opened: Opened) -> tuple[Blob, ...]:
+    """The distinct packs of a bundle, in order."""
+    return tuple({pack.sha256: pack for content in opened.contents for pack in content.part.packs}.values())
+
+
+def listings(bundle: Reader, content: Content) -> Iterator[tuple[str, ListingBlob, bytes]]:
+    """Yield each tree and the index of a release, as kind, name and file, after all their rules were checked.
+
+    Raises:
+        IntegrityError: a digest does not match.
+        MalformedError: a listing breaks a rule of the format.
+    """
+    sizes: dict[bytes, int] = {}
+    for artifact in content.release.artifacts:
+        compressed = bundle.read(member_of(bundle, "trees", artifact.tree))
+        files = amount = 0
+        for entry in trees.checked(compressed, artifact.tree, artifact.digest):
+            files += entry.type == "file"
+            amount += entry.size
+            for digest, size in entry.pieces():
+                if sizes.setdefault(bytes.fromhex(digest), size) != size:
+                    raise MalformedError(f"artifact {artifact.name} gives one chunk two sizes")
+        if (files, amount) != (artifact.files, artifact.bytes):
+            raise MalformedError(f"artifact {artifact.name} does not hold what its manifest says")
+        yield "trees", artifact.tree, compressed
+    index = content.part.index
+    compressed = bundle.read(member_of(bundle, "index", index))
+    for _ in indexes.checked(compressed, index, content.part.packs, list(sizes.values())):
+        pass
+    yield "index", index, compressed
+
+
+def check_packs(bundle: Reader, packs: tuple[Blob, ...], *, workers: int, progress: Progress) -> None:
+    """Check every pack's digest.
+
+    Raises:
+        IntegrityError: one does not match.
+    """
+
+    def one(pack: Blob) -> None:
+        running = hashlib.sha256()
+        for piece in bundle.pieces(member_of(bundle, "packs", pack)):
+            running.update(piece)
+            progress.advance(len(piece))
+        if running.hexdigest() != pack.sha256:
+            raise damaged_pack(pack)
+
+    side_by_side(one, packs, workers=workers)
+
+
+def damaged_pack(pack: Blob) -> IntegrityError:
+    """The error for a pack of a bundle whose bytes are not the signed ones."""
+    return IntegrityError(
+        f"packs/{pack.sha256}.zst does not match its digest",
+        hint="the copy is damaged or was changed: copy the bundle again and compare its sha-256",
+    )
+
+
+def side_by_side(work: Callable[[T], None], items: tuple[T, ...], *, workers: int) -> None:
+    """Do `work` on each item in `workers` threads; after a failure nothing further begins, and it is raised."""
+    with ThreadPoolExecutor(max_workers=workers) as pool:
+        under_way = [pool.submit(work, item) for item in items]
+        try:
+            for future in as_completed(under_way):
+                future.result()
+        except BaseException:
+            pool.shutdown(wait=True, cancel_futures=True)
+            raise
