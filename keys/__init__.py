@@ -1,0 +1,1 @@
+"""The security team's side: signing keys, roots and signed metadata."""
