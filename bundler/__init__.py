@@ -1,0 +1,1 @@
+"""The connected side: from a spec to a signed bundle."""

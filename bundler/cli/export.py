@@ -1,0 +1,149 @@
+"""`sealift-bundle export`."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import click
+
+from keys.terminal import passphrase_options, terminal_source
+from sealift.cli import Bar, command, count, emit, json_option, quiet_option, safe, size, table
+from sealift.errors import UsageError
+
+from .options import depot_option, source_date_epoch, threads_option, utc_now, workers
+
+if TYPE_CHECKING:
+    from ..exporting import Exported, Reference
+    from ..spec import Spec
+
+
+@command(
+    example="""
+    sealift-bundle export sealift.yaml --depot depot --out shop-1.0.0.sealift
+    sealift-bundle export shop@1.0.0 --depot depot --out again.sealift
+    """
+)
+@click.argument("wanted", nargs=-1, required=True, metavar="SPEC|NAME@VERSION...")
+@depot_option(required=True)
+@click.option(
+    "--out",
+    type=click.Path(path_type=Path),
+    metavar="FILE",
+    help="The bundle to write; <name>-<version>.sealift where nothing is said.",
+)
+@click.option("--level", type=click.IntRange(1, 22), default=3, show_default=True, help="The compression level (zstd).")
+@threads_option
+@passphrase_options
+@json_option
+@quiet_option
+def export(
+    wanted: tuple[str, ...],
+    depot: Path,
+    out: Path | None,
+    level: int,
+    threads: int | None,
+    passphrase_file: Path | None,
+    unsafe_no_passphrase: bool,
+    as_json: bool,
+    quiet: bool,
+) -> None:
+    """Seal releases and write them as one bundle.
+
+    Each argument is a spec, or a release NAME@VERSION that the depot published before. A release that was
+    published with the same content is not made again, and gives the same manifests; other content under its
+    name and version is refused. The same inputs give the same packs, trees and manifests, byte for byte.
+    """
+    from ..depot import Depot
+    from ..exporting import Times
+    from ..exporting import export as run
+    from ..sealing import Effort
+
+    now, epoch = utc_now(), source_date_epoch()
+    requests = [_request(each) for each in wanted]
+    labels = [f"{each.name}@{each.version}" for each in requests]
+    if len(set(labels)) != len(labels):
+        raise UsageError("a release is named twice", hint="name each release once")
+    path = out or Path(f"{requests[0].name}-{requests[0].version}.sealift")
+    from keys.repository import online_signer
+
+    source = terminal_source(passphrase_file)
+    with Bar(quiet=quiet) as bar:
+        made = run(
+            requests,
+            Depot(depot),
+            path,
+            effort=Effort(level=level, threads=workers(threads)),
+            signer_for=online_signer(depot, source.existing, unsafe_unencrypted=unsafe_no_passphrase),
+            times=Times(
+                now=now, published=now if epoch is None else datetime.fromtimestamp(epoch, UTC), epoch=epoch or 0
+            ),
+            progress=bar,
+        )
+    emit(_document(made), as_json, _text(made))
+
+
+def _request(wanted: str) -> Spec | Reference:
+    from ..exporting import Reference
+    from ..spec import load
+
+    name, at, version = wanted.partition("@")
+    if at and "/" not in wanted and not Path(wanted).exists():
+        return Reference(name=name, version=version)
+    return load(Path(wanted))
+
+
+def _document(made: Exported) -> dict[str, object]:
+    return {
+        "bundle": str(made.path),
+        "id": made.identity,
+        "size": made.size,
+        "signed": made.signed,
+        "root_fingerprint": made.root_fingerprint,
+        "releases": [
+            {
+                "name": each.release.name,
+                "version": each.release.version,
+                "manifest": each.part.release.sha256,
+                "new": each.new,
+                "artifacts": [
+                    {
+                        "name": artifact.name,
+                        "kind": artifact.kind,
+                        "digest": artifact.digest,
+                        "files": artifact.files,
+                        "bytes": artifact.bytes,
+                    }
+                    for artifact in each.release.artifacts
+                ],
+            }
+            for each in made.sealed
+        ],
+    }
+
+
+def _text(made: Exported) -> str:
+    rows = [
+        (
+            each.release.label,
+            artifact.name,
+            count(artifact.files, "file"),
+            size(artifact.bytes),
+            f"sha256:{artifact.digest[:16]}…",
+            "" if each.new else "published before",
+        )
+        for each in made.sealed
+        for artifact in each.release.artifacts
+    ]
+    total = sum(artifact.bytes for each in made.sealed for artifact in each.release.artifacts)
+    share = f", {made.size / total:.0%} of the content" if total else ""
+    return "\n".join(
+        [
+            table(rows),
+            "",
+            f"wrote {safe(str(made.path))}: {size(made.size)}{share}",
+            f"bundle id {made.identity}",
+            f"root fingerprint {made.root_fingerprint}",
+        ]
+    )

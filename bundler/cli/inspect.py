@@ -1,0 +1,143 @@
+"""`sealift-bundle inspect`."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from sealift.cli import command, count, emit, json_option, safe, size, table
+
+from .options import anchor_options, utc_now
+
+if TYPE_CHECKING:
+    from sealift.tree import Entry
+
+    from ..holding import Holding
+
+
+@command(
+    example="""
+    sealift-bundle inspect shop-1.0.0.sealift
+    sealift-bundle inspect shop@1.0.0 --depot depot --files
+    """
+)
+@click.argument("what", metavar="BUNDLE|NAME@VERSION")
+@anchor_options
+@click.option("--files", "with_files", is_flag=True, help="List every file.")
+@json_option
+def inspect(
+    what: str, depot: Path | None, root: Path | None, fingerprint: str | None, with_files: bool, as_json: bool
+) -> None:
+    """Show what a bundle or a published release holds.
+
+    Signatures are checked before anything is shown. Where neither --root, --fingerprint nor --depot says
+    whose they must be, they are checked against the root inside the bundle, and its fingerprint is shown.
+    """
+    from sealift.digest import sha256
+
+    from ..holding import Anchor, holdings, in_bundle, open_bundle
+
+    anchor, now = Anchor(root=root, fingerprint=fingerprint, depot=depot), utc_now()
+    if not Path(what).exists():
+        with holdings(what, anchor, now) as held:
+            emit(
+                {"releases": [_document(each, with_files) for each in held]},
+                as_json,
+                "\n\n".join(_text(each, with_files) for each in held),
+            )
+        return
+    with open_bundle(Path(what), anchor, now) as (bundle, opened):
+        held = in_bundle(bundle, opened)
+        first = sha256(opened.refreshed.trust.roots[0])
+        document = {
+            "bundle": what,
+            "id": opened.identity,
+            "size": bundle.size,
+            "root_fingerprint": first,
+            "root_version": opened.refreshed.root_version,
+            "timestamp_version": opened.refreshed.timestamp_version,
+            "expires": f"{opened.refreshed.expires:%Y-%m-%dT%H:%M:%SZ}",
+            "anchored": anchor.given,
+            "releases": [_document(each, with_files) for each in held],
+        }
+        whose = "the root that you named" if anchor.given else "the root inside the bundle: compare its fingerprint"
+        head = [
+            f"bundle {safe(what)}: {size(bundle.size)}, id {opened.identity[:16]}…",
+            f"signed under root {opened.refreshed.root_version}, timestamp {opened.refreshed.timestamp_version}, "
+            f"to be admitted until {opened.refreshed.expires:%Y-%m-%d}",
+            f"signatures checked against {whose}",
+            f"root fingerprint {first}",
+            "",
+        ]
+        emit(document, as_json, "\n".join(head) + "\n\n".join(_text(each, with_files) for each in held))
+
+
+def _document(held: Holding, with_files: bool) -> dict[str, Any]:
+    artifacts = []
+    for artifact in held.release.artifacts:
+        said: dict[str, Any] = {
+            "name": artifact.name,
+            "kind": artifact.kind,
+            "digest": artifact.digest,
+            "files": artifact.files,
+            "bytes": artifact.bytes,
+        }
+        if with_files:
+            said["entries"] = [_entry(entry) for entry in held.entries(artifact)]
+        artifacts.append(said)
+    return {
+        "name": held.release.name,
+        "version": held.release.version,
+        "manifest": held.part.release.sha256,
+        "published": held.published,
+        "artifacts": artifacts,
+        "packs": [{"sha256": pack.sha256, "length": pack.length} for pack in held.part.packs],
+        "hooks": {
+            "before-switch": [list(hook.run) for hook in held.release.hooks.before_switch],
+            "after-switch": [list(hook.run) for hook in held.release.hooks.after_switch],
+        },
+    }
+
+
+def _entry(entry: Entry) -> dict[str, object]:
+    said: dict[str, object] = {"path": entry.path, "type": entry.type}
+    if entry.type == "file":
+        said |= {"mode": entry.mode, "size": entry.size}
+    elif entry.type == "link":
+        said["target"] = entry.target
+    return said
+
+
+def _text(held: Holding, with_files: bool) -> str:
+    rows = [
+        (
+            artifact.name,
+            artifact.kind,
+            count(artifact.files, "file"),
+            size(artifact.bytes),
+            f"sha256:{artifact.digest[:16]}…",
+        )
+        for artifact in held.release.artifacts
+    ]
+    packed = sum(pack.length for pack in held.part.packs)
+    lines = [
+        f"release {held.release.label}, published {held.published}",
+        f"content packed to {size(packed)} in {count(len(held.part.packs), 'pack')}",
+        table(rows, header=("artifact", "kind", "files", "size", "digest")),
+    ]
+    for moment, hooks in (("before", held.release.hooks.before_switch), ("after", held.release.hooks.after_switch)):
+        lines += [f"hook {moment} the switch: {safe(' '.join(hook.run))}" for hook in hooks]
+    if with_files:
+        for artifact in held.release.artifacts:
+            lines += ["", f"{artifact.name}:", table([_row(entry) for entry in held.entries(artifact)], right=(1,))]
+    return "\n".join(lines)
+
+
+def _row(entry: Entry) -> tuple[str, str, str]:
+    if entry.type == "file":
+        return entry.mode, size(entry.size), safe(entry.path)
+    if entry.type == "link":
+        return "link", "", safe(f"{entry.path} -> {entry.target}")
+    return "dir", "", safe(entry.path + "/")

@@ -1,0 +1,44 @@
+"""`sealift-bundle lock`."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import click
+
+from sealift.cli import Bar, command, emit, json_option, quiet_option, safe, table
+
+from .options import threads_option, workers
+
+
+@command(
+    example="""
+    sealift-bundle lock sealift.yaml
+    sealift-bundle lock sealift.yaml --check
+    """
+)
+@click.argument("file", type=click.Path(path_type=Path), default="sealift.yaml", metavar="[SPEC]")
+@click.option("--check", "only_check", is_flag=True, help="Write nothing; fail where the sources differ from the lock.")
+@threads_option
+@json_option
+@quiet_option
+def lock(file: Path, only_check: bool, threads: int | None, as_json: bool, quiet: bool) -> None:
+    """Write the digests that a spec resolves to, into a lock beside it.
+
+    An export follows the lock where there is one: content that differs from it is refused.
+    """
+    from ..locking import check, resolve
+    from ..sealing import Effort
+    from ..spec import load
+
+    spec = load(file)
+    with Bar(quiet=quiet) as bar:
+        work = check if only_check else resolve
+        path, locked = work(spec, effort=Effort(level=1, threads=workers(threads)), progress=bar)
+    rows = [(name, artifact.source, f"sha256:{artifact.digest}") for name, artifact in sorted(locked.artifacts.items())]
+    document = {
+        "lock": str(path),
+        "artifacts": {name: {"source": source, "digest": digest[7:]} for name, source, digest in rows},
+    }
+    verb = "matches" if only_check else "wrote"
+    emit(document, as_json, f"{table(rows)}\n\n{verb} {safe(str(path))}")

@@ -1,0 +1,76 @@
+"""Options and arguments that several commands share."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any, TypeVar
+
+import click
+
+from sealift.errors import UsageError
+
+Function = TypeVar("Function", bound=Callable[..., Any])
+
+
+def depot_option(*, required: bool) -> Callable[[Function], Function]:
+    """Give a command `--depot`."""
+    return click.option(
+        "--depot",
+        type=click.Path(path_type=Path),
+        metavar="DIR",
+        required=required,
+        help="The depot that sealift-keys init made.",
+    )
+
+
+def anchor_options(function: Function) -> Function:
+    """Give a command `--depot`, `--root` and `--fingerprint`: whom a bundle's signatures are checked against."""
+    function = click.option(
+        "--fingerprint", metavar="SHA256", help="The fingerprint that the bundle's first root must have."
+    )(function)
+    function = click.option(
+        "--root",
+        type=click.Path(path_type=Path),
+        metavar="FILE",
+        help="The root metadata to check signatures against.",
+    )(function)
+    return depot_option(required=False)(function)
+
+
+def threads_option(function: Function) -> Function:
+    """Give a command `--threads`."""
+    return click.option(
+        "--threads",
+        type=click.IntRange(1, 256),
+        metavar="N",
+        help="How many processes work; as many as there are processors where nothing is said.",
+    )(function)
+
+
+def workers(threads: int | None) -> int:
+    """How many workers `--threads` means."""
+    return threads or len(os.sched_getaffinity(0))
+
+
+def source_date_epoch() -> int | None:
+    """SOURCE_DATE_EPOCH of the environment (reproducible-builds.org), in seconds since 1970.
+
+    Raises:
+        UsageError: it is no such number.
+    """
+    value = os.environ.get("SOURCE_DATE_EPOCH")
+    if value is None or not value:
+        return None
+    if not value.isascii() or not value.isdigit() or len(value) > 10:
+        raise UsageError(
+            "SOURCE_DATE_EPOCH is not a number of seconds", hint="give seconds since 1970, such as 1767225600"
+        )
+    return int(value)
+
+
+def utc_now() -> datetime:
+    """The time of this machine's clock."""
+    return datetime.now(UTC)

@@ -1,0 +1,64 @@
+"""`sealift-bundle verify`."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import click
+
+from sealift.cli import Bar, command, count, emit, json_option, quiet_option, safe, size
+from sealift.errors import UsageError
+
+from .options import anchor_options, threads_option, utc_now, workers
+
+
+@command(
+    example="""
+    sealift-bundle verify shop-1.0.0.sealift --depot depot
+    sealift-bundle verify shop-1.0.0.sealift --fingerprint 9f86d081884c7d65…
+    """
+)
+@click.argument("path", type=click.Path(path_type=Path), metavar="BUNDLE")
+@anchor_options
+@threads_option
+@json_option
+@quiet_option
+def verify(
+    path: Path,
+    depot: Path | None,
+    root: Path | None,
+    fingerprint: str | None,
+    threads: int | None,
+    as_json: bool,
+    quiet: bool,
+) -> None:
+    """Check every signature and digest of a bundle, as a site would, before it is carried."""
+    from sealift.opening import check_packs, listings, packs_of
+
+    from ..holding import Anchor, open_bundle
+
+    anchor = Anchor(root=root, fingerprint=fingerprint, depot=depot)
+    if not anchor.given:
+        raise UsageError("whose signatures must it bear?", hint="give --depot DIR, --root FILE or --fingerprint SHA256")
+    with open_bundle(path, anchor, utc_now()) as (bundle, opened), Bar(quiet=quiet) as bar:
+        for content in opened.contents:
+            for _ in listings(bundle, content):
+                pass
+        packs = packs_of(opened)
+        bar.start(f"verifying {path.name}", sum(pack.length for pack in packs))
+        check_packs(bundle, packs, workers=workers(threads), progress=bar)
+        bar.finish()
+        document = {
+            "bundle": str(path),
+            "id": opened.identity,
+            "size": bundle.size,
+            "packs": len(packs),
+            "releases": [content.release.label for content in opened.contents],
+            "verified": True,
+        }
+        emit(
+            document,
+            as_json,
+            f"{safe(str(path))} is authentic and whole: {', '.join(content.release.label for content in opened.contents)},"
+            f" {count(len(packs), 'pack')}, {size(bundle.size)}",
+        )

@@ -1,0 +1,188 @@
+"""The export, from specs to a bundle: spec → sources → artifacts → release → publish → pack → bundle."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import msgspec
+
+from sealift import FORMAT
+from sealift.container import HINT, Writer
+from sealift.errors import IntegrityError, UsageError
+from sealift.listing import Blob, sound
+from sealift.manifest import Bundle, target_of_bundle, target_of_release
+from sealift.opening import side_by_side
+from sealift.progress import Progress
+
+from .depot import Depot
+from .sealing import Effort, Sealed, seal
+from .spec import Spec
+
+if TYPE_CHECKING:
+    from securesystemslib.signer import Signer
+    from tuf.api.metadata import Root
+
+    from keys.repository import State
+
+
+@dataclass(frozen=True, kw_only=True)
+class Reference:
+    """A release that the depot published before, `name@version`."""
+
+    name: str
+    version: str
+
+
+@dataclass(frozen=True, kw_only=True)
+class Times:
+    """The times that an export works with; all come from its caller."""
+
+    now: datetime
+    """By which expiry is judged and set."""
+    published: datetime
+    """What new releases bear: now, or SOURCE_DATE_EPOCH."""
+    epoch: int
+    """What the members of the bundle bear, in seconds since 1970: 0, or SOURCE_DATE_EPOCH."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Exported:
+    """What an export made."""
+
+    path: Path
+    size: int
+    """Bytes of the bundle."""
+    identity: str
+    sealed: tuple[Sealed, ...]
+    root_fingerprint: str
+    signed: bool
+    """Whether anything had to be signed."""
+
+
+def export(
+    wanted: Sequence[Spec | Reference],
+    depot: Depot,
+    out: Path,
+    *,
+    effort: Effort,
+    signer_for: Callable[[Root], Signer],
+    times: Times,
+    progress: Progress,
+) -> Exported:
+    """Seal what is wanted, publish it in the depot, and write it as one bundle to `out`.
+
+    Raises:
+        UsageError: a release was published with other content, or is unknown.
+        SourceError: a source cannot be collected.
+        TrustError: the depot's metadata does not verify, or the key is not entitled.
+        StoreError: the disk refuses; `out` is whole or not there.
+    """
+    from keys.repository import Addition, publish, verify
+
+    with depot.lock():
+        state = verify(depot.folder)
+        sealed = tuple(_sealed(each, depot, state, effort, progress) for each in wanted)
+        parts = tuple(each.part for each in sealed)
+        manifest = Bundle(format=FORMAT, type="bundle", root_version=state.root.version, parts=parts)
+        blob, _ = depot.keep_manifest(manifest)
+        additions = {target_of_bundle(blob.sha256): Addition(length=blob.length, sha256=blob.sha256, kind="bundle")}
+        for part in parts:
+            said = part.release
+            additions[target_of_release(said.name, said.version)] = Addition(
+                length=said.length, sha256=said.sha256, kind="release"
+            )
+        published = publish(depot.folder, additions, signer_for=signer_for, now=times.now, published=times.published)
+        _check_content(depot, sealed, effort.threads, progress)
+        size = _write(out, depot, blob, sealed, published.files, times.epoch, progress)
+    return Exported(
+        path=out,
+        size=size,
+        identity=blob.sha256,
+        sealed=sealed,
+        root_fingerprint=state.fingerprint,
+        signed=published.changed,
+    )
+
+
+def published_release(state: State, name: str, version: str) -> Blob | None:
+    """The manifest of a release that the signed metadata lists."""
+    target = state.targets.targets.get(target_of_release(name, version))
+    return Blob(sha256=target.hashes["sha256"], length=target.length) if target else None
+
+
+def _sealed(wanted: Spec | Reference, depot: Depot, state: State, effort: Effort, progress: Progress) -> Sealed:
+    known = published_release(state, wanted.name, wanted.version)
+    if isinstance(wanted, Spec):
+        return seal(wanted, depot, known, effort=effort, progress=progress)
+    if known is None:
+        raise UsageError(
+            f"the depot has no release {wanted.name}@{wanted.version}",
+            hint=f"see what it has: sealift-bundle list --depot {depot.folder}",
+        )
+    return Sealed(part=depot.part(wanted.name, wanted.version), release=depot.release(known), new=False)
+
+
+def _check_content(depot: Depot, sealed: Sequence[Sealed], workers: int, progress: Progress) -> None:
+    """Refuse to carry what was damaged in the depot since it was sealed."""
+    blobs = tuple(_contents([each for each in sealed if not each.new]))
+    progress.start("checking the depot", sum(blob.length for _, blob in blobs))
+
+    def one(item: tuple[str, Blob]) -> None:
+        kind, blob = item
+        if not sound(depot.path(kind, blob), blob):
+            raise IntegrityError(
+                f"{depot.path(kind, blob)} is missing or damaged", hint="restore the depot from its backup"
+            )
+        progress.advance(blob.length)
+
+    side_by_side(one, blobs, workers=workers)
+    progress.finish()
+
+
+def _write(
+    out: Path,
+    depot: Depot,
+    manifest: Blob,
+    sealed: Sequence[Sealed],
+    metadata: Sequence[Path],
+    epoch: int,
+    progress: Progress,
+) -> int:
+    hint = {
+        "format": FORMAT,
+        "bundle": manifest.sha256,
+        "volume": 1,
+        "volumes": 1,
+        "releases": [each.release.label for each in sealed],
+    }
+    contents = _contents(sealed)
+    progress.start(f"writing {out.name}", sum(blob.length for _, blob in contents))
+    with Writer(out, time=epoch) as bundle:
+        bundle.add(HINT, msgspec.json.encode(hint) + b"\n")
+        for path in metadata:
+            bundle.add(f"metadata/{path.name}", path.read_bytes())
+        manifests: list[Blob] = [manifest, *(each.part.release for each in sealed)]
+        for blob in manifests:
+            path = depot.path("manifests", blob)
+            bundle.add(f"manifests/{path.name}", depot.read(path, blob))
+        for kind, blob in contents:
+            path = depot.path(kind, blob)
+            bundle.copy(f"{kind}/{path.name}", path, blob.length)
+            progress.advance(blob.length)
+        size = bundle.finish()
+    progress.finish()
+    return size
+
+
+def _contents(sealed: Sequence[Sealed]) -> list[tuple[str, Blob]]:
+    """Every distinct content file of a bundle, in the order of its members."""
+    by_kind: dict[str, dict[str, Blob]] = {"trees": {}, "index": {}, "packs": {}}
+    for each in sealed:
+        by_kind["trees"].update((artifact.tree.sha256, artifact.tree) for artifact in each.release.artifacts)
+        by_kind["index"][each.part.index.sha256] = each.part.index
+        by_kind["packs"].update((pack.sha256, pack) for pack in each.part.packs)
+    return [(kind, blob) for kind, blobs in by_kind.items() for blob in blobs.values()]

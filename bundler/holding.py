@@ -1,0 +1,169 @@
+"""Holdings: releases that can be looked into, whether they lie in a bundle or in a depot."""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from datetime import datetime
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from sealift import opening
+from sealift import tree as trees
+from sealift.container import Reader
+from sealift.digest import sha256
+from sealift.errors import MalformedError, UsageError
+from sealift.index import Frame, frames
+from sealift.manifest import Artifact, Part, Release
+from sealift.opening import Opened, member_of
+from sealift.tree import Entry
+from sealift.trust import anchor, check_fingerprint
+
+from .depot import Depot
+
+if TYPE_CHECKING:
+    from sealift.trust import Trust
+
+ROOT_MAX = 512_000
+
+
+@dataclass(frozen=True, kw_only=True)
+class Holding:
+    """A release, and how to read its listings."""
+
+    release: Release
+    part: Part
+    published: str
+    entries: Callable[[Artifact], Iterator[Entry]]
+    frames: Callable[[], Iterator[Frame]]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Anchor:
+    """Whom a bundle's signatures are checked against."""
+
+    root: Path | None = None
+    fingerprint: str | None = None
+    depot: Path | None = None
+
+    @property
+    def given(self) -> bool:
+        """Whether anybody is named; otherwise the bundle's own first root is taken, which proves nothing."""
+        return bool(self.root or self.fingerprint or self.depot)
+
+    def trust(self, bundle: Reader, now: datetime) -> Trust:
+        """The trust to begin with.
+
+        Raises:
+            MalformedError: the bundle lacks its first root.
+            TrustError: the root has another fingerprint than the one given.
+            StoreError: the root cannot be read.
+        """
+        content = self._root(bundle)
+        if self.fingerprint:
+            check_fingerprint(content, self.fingerprint)
+        return anchor(content, sha256(content), reference=now)
+
+    def _root(self, bundle: Reader) -> bytes:
+        path = self.root or (self.depot / "metadata" / "1.root.json" if self.depot else None)
+        if path is None:
+            return bundle.read(bundle.find("metadata/1.root.json"))
+        try:
+            with path.open("rb") as file:
+                return file.read(ROOT_MAX + 1)
+        except OSError as error:
+            raise UsageError(
+                f"cannot read the root {path}: {(error.strerror or '').lower()}",
+                hint="name root metadata, such as 1.root.json",
+            ) from error
+
+
+@contextlib.contextmanager
+def open_bundle(path: Path, anchor: Anchor, now: datetime) -> Iterator[tuple[Reader, Opened]]:
+    """An authenticated bundle.
+
+    Raises:
+        MalformedError, IntegrityError, TrustError, StoreError: as `sealift.opening.authenticate`.
+    """
+    with Reader(path) as bundle:
+        yield bundle, opening.authenticate(bundle, anchor.trust(bundle, now), reference=now)
+
+
+def in_bundle(bundle: Reader, opened: Opened) -> tuple[Holding, ...]:
+    """The releases of an authenticated bundle."""
+    return tuple(_in_bundle(bundle, content) for content in opened.contents)
+
+
+def _in_bundle(bundle: Reader, content: opening.Content) -> Holding:
+    def entries(artifact: Artifact) -> Iterator[Entry]:
+        compressed = bundle.read(member_of(bundle, "trees", artifact.tree))
+        return trees.checked(compressed, artifact.tree, artifact.digest)
+
+    def all_frames() -> Iterator[Frame]:
+        index = content.part.index
+        return frames(bundle.read(member_of(bundle, "index", index)), index)
+
+    return Holding(
+        release=content.release, part=content.part, published=content.published, entries=entries, frames=all_frames
+    )
+
+
+def in_depot(depot: Depot, name: str, version: str) -> Holding:
+    """A release that the depot published.
+
+    Raises:
+        UsageError: it has none of that name and version.
+        TrustError: its metadata does not verify.
+    """
+    from keys.repository import verify
+
+    from .exporting import published_release
+
+    state = verify(depot.folder)
+    blob = published_release(state, name, version)
+    if blob is None:
+        raise UsageError(
+            f"the depot has no release {name}@{version}",
+            hint=f"see what it has: sealift-bundle list --depot {depot.folder}",
+        )
+    release, part = depot.release(blob), depot.part(name, version)
+    published = next(entry.published for entry in state.entries if (entry.name, entry.version) == (name, version))
+
+    def entries(artifact: Artifact) -> Iterator[Entry]:
+        return trees.entries(
+            depot.read(depot.path("trees", artifact.tree), artifact.tree), artifact.tree, artifact.digest
+        )
+
+    def all_frames() -> Iterator[Frame]:
+        return frames(depot.read(depot.path("index", part.index), part.index), part.index)
+
+    return Holding(release=release, part=part, published=published, entries=entries, frames=all_frames)
+
+
+@contextlib.contextmanager
+def holdings(what: str, anchor: Anchor, now: datetime) -> Iterator[tuple[Holding, ...]]:
+    """The releases that `what` names: a bundle's file, or `name@version` of the anchor's depot.
+
+    Raises:
+        UsageError: it names neither.
+    """
+    name, at, version = what.partition("@")
+    if Path(what).exists() or not at or "/" in what:
+        with open_bundle(Path(what), anchor, now) as (bundle, opened):
+            yield in_bundle(bundle, opened)
+    elif anchor.depot is None:
+        raise UsageError(f"{what} is no file", hint="name a bundle, or give --depot with NAME@VERSION")
+    else:
+        yield (in_depot(Depot(anchor.depot), name, version),)
+
+
+def only(held: tuple[Holding, ...], what: str) -> Holding:
+    """The release of a bundle that has one.
+
+    Raises:
+        MalformedError: it has several.
+    """
+    if len(held) != 1:
+        raise MalformedError(f"{what} holds {len(held)} releases", hint="name one of them as NAME@VERSION with --depot")
+    return held[0]

@@ -1,0 +1,146 @@
+"""Sealing: a spec becomes a release, once. The same content again is the same release; other content is refused."""
+
+from __future__ import annotations
+
+import tempfile
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from sealift import FORMAT
+from sealift.durable import storing
+from sealift.errors import UsageError
+from sealift.listing import Blob
+from sealift.manifest import Artifact, Part, Release, ReleaseBlob
+from sealift.plugins import kinds
+from sealift.progress import Progress
+
+from . import lock as locks
+from .depot import Depot
+from .packing import Packed, pack
+from .sources import Found, Workshop
+from .spec import Spec, Wanted
+
+
+@dataclass(frozen=True, kw_only=True)
+class Sealed:
+    """A release in the depot, and whether it was there before."""
+
+    part: Part
+    release: Release
+    new: bool
+
+
+@dataclass(frozen=True, kw_only=True)
+class Effort:
+    """How much work to put into sealing."""
+
+    level: int
+    """zstd's compression level, 1 to 22."""
+    threads: int
+    """Worker processes."""
+
+
+def gather(spec: Spec, lock: locks.Lock | None, workshop: Workshop) -> list[tuple[str, Iterator[Found]]]:
+    """What the sources of a spec find, by artifact, in the order of the release manifest.
+
+    Raises:
+        SourceError: a source cannot be collected.
+    """
+    sources = kinds("bundler.sources", "sealift.sources")
+    found = []
+    for wanted in spec.artifacts:
+        want = pinned(lock, wanted)
+        found.append((wanted.name, sources[wanted.source].collect(want, workshop)))
+    return found
+
+
+def pinned(lock: locks.Lock | None, wanted: Wanted) -> Mapping[str, Any]:
+    """What the spec wants, with what the lock pins."""
+    return locks.apply(lock, wanted.name, wanted.source, wanted.want) if lock else wanted.want
+
+
+def seal(spec: Spec, depot: Depot, published: Blob | None, *, effort: Effort, progress: Progress) -> Sealed:
+    """Make the release of `spec` in the depot, or find that it is the one that was published.
+
+    Args:
+        spec: what to seal.
+        depot: the depot, whose lock the caller holds.
+        published: the manifest of the release of that name and version, if there is one.
+        effort: level and workers.
+        progress: told the bytes read.
+
+    Raises:
+        SourceError: a source cannot be collected, or differs from the lock.
+        UsageError: the release was published with other content.
+        StoreError: the disk refuses.
+    """
+    lock = locks.read(locks.path_of(spec.path))
+    workshop = Workshop(base=spec.base, cache=depot.folder / "cache", progress=progress)
+    progress.start(f"sealing {spec.name}@{spec.version}")
+    if published:
+        packed = digests(spec, lock, workshop, effort=effort, scratch=depot.folder)
+    else:
+        packed = pack(
+            gather(spec, lock, workshop),
+            depot.folder,
+            level=effort.level,
+            workers=effort.threads,
+            progress=progress,
+        )
+    progress.finish()
+    if lock:
+        for artifact in packed.artifacts:
+            locks.check(lock, artifact.name, artifact.digest)
+    if published:
+        return _same(spec, packed, depot, depot.release(published))
+    release = Release(
+        format=FORMAT,
+        type="release",
+        name=spec.name,
+        version=spec.version,
+        artifacts=packed.artifacts,
+        hooks=spec.hooks,
+    )
+    blob, _ = depot.keep_manifest(release)
+    said = ReleaseBlob(name=spec.name, version=spec.version, sha256=blob.sha256, length=blob.length)
+    part = Part(release=said, index=packed.index, packs=packed.packs)
+    depot.record(part)
+    return Sealed(part=part, release=release, new=True)
+
+
+def digests(spec: Spec, lock: locks.Lock | None, workshop: Workshop, *, effort: Effort, scratch: Path) -> Packed:
+    """Find the digests of what a spec resolves to, and keep nothing.
+
+    Raises:
+        SourceError: a source cannot be collected.
+    """
+    with storing(scratch), tempfile.TemporaryDirectory(prefix=".tmp-", dir=scratch) as folder:
+        for name in ("trees", "index", "packs"):
+            (Path(folder) / name).mkdir()
+        return pack(
+            gather(spec, lock, workshop),
+            Path(folder),
+            level=effort.level,
+            workers=effort.threads,
+            progress=workshop.progress,
+            keep=False,
+        )
+
+
+def _same(spec: Spec, packed: Packed, depot: Depot, former: Release) -> Sealed:
+    now, before = _identities(packed.artifacts), _identities(former.artifacts)
+    different = sorted(name for name in now.keys() | before.keys() if now.get(name) != before.get(name))
+    if (spec.hooks) != former.hooks:
+        different.append("hooks")
+    if different:
+        raise UsageError(
+            f"{former.label} was already published with other content (what differs: {', '.join(different)})",
+            hint="a release never changes: give it a new version",
+        )
+    return Sealed(part=depot.part(spec.name, spec.version), release=former, new=False)
+
+
+def _identities(artifacts: tuple[Artifact, ...]) -> dict[str, tuple[str, str]]:
+    return {artifact.name: (artifact.kind, artifact.digest) for artifact in artifacts}

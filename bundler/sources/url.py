@@ -1,0 +1,138 @@
+"""Source `url`: one file from an HTTP or HTTPS server, known by its SHA-256.
+
+Invariant: nothing is collected whose digest neither the spec nor its lock says.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+from urllib.parse import unquote, urlsplit
+
+import msgspec
+
+from sealift.durable import storing
+from sealift.errors import MalformedError, SourceError, UsageError
+from sealift.names import check_path, visible
+
+from . import Found, Workshop
+
+if TYPE_CHECKING:
+    from ..fetch import Fetched
+
+SCHEMA: Mapping[str, Any] = {
+    "type": "object",
+    "properties": {
+        "url": {
+            "type": "string",
+            "minLength": 1,
+            "maxLength": 8192,
+            "description": "An http or https address, without user name and password.",
+        },
+        "sha256": {
+            "type": "string",
+            "pattern": "^[0-9a-f]{64}$",
+            "description": "The SHA-256 of the file; `sealift-bundle lock` finds it out if left out.",
+        },
+        "as": {
+            "type": "string",
+            "minLength": 1,
+            "maxLength": 255,
+            "pattern": "^[^/]+$",
+            "description": "The file's name in the artifact; the last part of the address if left out.",
+        },
+        "executable": {"type": "boolean", "description": "Whether the file may be executed; false if left out."},
+    },
+    "required": ["url"],
+    "additionalProperties": False,
+}
+
+
+class _Want(msgspec.Struct, frozen=True, kw_only=True):
+    url: Annotated[str, msgspec.Meta(min_length=1, max_length=8192)]
+    sha256: Annotated[str, msgspec.Meta(pattern="^[0-9a-f]{64}\\Z")] | None = None
+    length: Annotated[int, msgspec.Meta(ge=0)] | None = None
+    """Bytes; only a lock says it."""
+    name: Annotated[str, msgspec.Meta(min_length=1, max_length=255)] | None = msgspec.field(name="as", default=None)
+    executable: bool = False
+
+
+def collect(want: Mapping[str, Any], workshop: Workshop) -> Iterator[Found]:
+    """Yield the one file, fetched unless the workshop's cache holds it.
+
+    Raises:
+        UsageError: a key has the wrong form, or the address bears credentials.
+        SourceError: no digest is known, or the file cannot be fetched.
+        IntegrityError: the server's content has another digest.
+        StoreError: the cache cannot be written.
+    """
+    asked = _parse(want)
+    name = _name(asked)
+    if asked.sha256 is None:
+        from ..fetch import redacted
+
+        raise SourceError(
+            f"url {redacted(asked.url)} has no digest",
+            hint="run `sealift-bundle lock`, or write the file's digest in the spec as `sha256`",
+        )
+    fetched = _fetch(asked, workshop)
+    with storing(fetched.path):
+        status = os.stat(fetched.path)
+    yield Found(name, "file", asked.executable, status.st_size, str(fetched.path), (status.st_ino, status.st_mtime_ns))
+
+
+def pin(want: Mapping[str, Any], workshop: Workshop) -> Mapping[str, Any]:
+    """The file's `sha256` and `length` in bytes, found out by fetching it.
+
+    Raises:
+        UsageError: a key has the wrong form, or the address bears credentials.
+        SourceError: it cannot be fetched.
+        IntegrityError: the spec names another digest than the server's content has.
+        StoreError: the cache cannot be written.
+    """
+    asked = _parse(want)
+    _name(asked)
+    fetched = _fetch(asked, workshop)
+    return {"sha256": fetched.sha256, "length": fetched.length}
+
+
+def _parse(want: Mapping[str, Any]) -> _Want:
+    from ..fetch import check_url
+
+    try:
+        asked = msgspec.convert(want, _Want)
+    except msgspec.ValidationError as error:
+        raise UsageError(f"source url: {visible(str(error))}") from error
+    check_url(asked.url)
+    return asked
+
+
+def _name(asked: _Want) -> str:
+    """The name that the file bears in the artifact."""
+    name = asked.name
+    if name is None:
+        try:
+            name = unquote(urlsplit(asked.url).path.rpartition("/")[2], errors="strict")
+        except UnicodeDecodeError:
+            name = ""
+    try:
+        if "/" in check_path(name):
+            raise MalformedError("'/' is not allowed in a file's name")
+    except MalformedError as error:
+        from ..fetch import redacted
+
+        raise UsageError(
+            f"url {redacted(asked.url)} gives the file no valid name: {error.message}",
+            hint="write the file's name in the spec as `as`",
+        ) from error
+    return name
+
+
+def _fetch(asked: _Want, workshop: Workshop) -> Fetched:
+    from ..fetch import fetch
+
+    return fetch(
+        asked.url, cache=Path(workshop.cache), progress=workshop.progress, sha256=asked.sha256, length=asked.length
+    )

@@ -1,0 +1,115 @@
+"""The spec: which artifacts make up a release, as a person writes it in `sealift.yaml`.
+
+`load` is the only gate: a `Spec` has passed the published schema (docs/reference/sealift.schema.json,
+which `python -m bundler.spec` prints) and the names of `sealift.names`.
+"""
+
+from __future__ import annotations
+
+import json
+import sys
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from sealift import document, hooks, names
+from sealift.plugins import kinds
+from sealift.schema import check, obey, obey_keys
+from sealift.subset import NAME_FORM, VERSION_FORM, branch, name
+
+ARTIFACTS_MAX = 1024
+
+
+@dataclass(frozen=True, kw_only=True)
+class Wanted:
+    """An artifact that a spec asks for."""
+
+    name: str
+    source: str
+    """The kind of its source."""
+    want: Mapping[str, Any]
+    """What the source is told: the artifact's keys without `source`."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Spec:
+    """A release as it is wanted."""
+
+    name: str
+    version: str
+    artifacts: tuple[Wanted, ...]
+    """In the order of their names."""
+    hooks: hooks.Hooks
+    path: Path
+    """The file that says so."""
+
+    @property
+    def base(self) -> Path:
+        """The folder that relative paths start from."""
+        return self.path.parent
+
+
+def load(path: Path) -> Spec:
+    """Read the spec in the file `path`.
+
+    Raises:
+        UsageError: it does not validate; the message lists every problem with file, line, column and path.
+    """
+    spec = document.parse(path)
+    further = [
+        *obey(spec, ("release",), names.check_release),
+        *obey(spec, ("version",), names.check_version),
+        *obey_keys(spec, "artifacts", names.check_release),
+    ]
+    check(spec, schema(), further=further)
+    value = spec.value
+    return Spec(
+        name=value["release"],
+        version=value["version"],
+        artifacts=tuple(_wanted(key, want) for key, want in sorted(value["artifacts"].items())),
+        hooks=hooks.convert(value.get("hooks", {})),
+        path=path,
+    )
+
+
+def _wanted(name: str, want: Mapping[str, Any]) -> Wanted:
+    return Wanted(name=name, source=want["source"], want={key: want[key] for key in want if key != "source"})
+
+
+def schema() -> dict[str, Any]:
+    """The JSON Schema of a spec, with the keys of every source that is there."""
+    sources = kinds("bundler.sources", "sealift.sources")
+    where = "Where the artifact is collected from; the other keys depend on it."
+    return {
+        "$schema": "https://json-schema.org/draft/2020-12/schema",
+        "title": "Sealift spec",
+        "description": "Which artifacts make up a release.",
+        "type": "object",
+        "properties": {
+            "release": name(names.RELEASE, f"The release's name: {NAME_FORM}."),
+            "version": name(names.VERSION, f"The release's version: {VERSION_FORM}."),
+            "artifacts": {
+                "description": "What the release holds: at least one artifact, by name.",
+                "type": "object",
+                "minProperties": 1,
+                "maxProperties": ARTIFACTS_MAX,
+                "propertyNames": name(names.RELEASE, f"An artifact's name: {NAME_FORM}."),
+                "additionalProperties": {
+                    "description": "One artifact.",
+                    "oneOf": [branch("source", kind, sources[kind].SCHEMA, where) for kind in sources],
+                },
+            },
+            "hooks": {
+                "description": "Commands around the switch, sealed into the release.",
+                **hooks.schema(absolute=False),
+            },
+        },
+        "required": ["release", "version", "artifacts"],
+        "additionalProperties": False,
+    }
+
+
+if __name__ == "__main__":
+    json.dump(schema(), sys.stdout, indent=2)
+    sys.stdout.write("\n")

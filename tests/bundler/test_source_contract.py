@@ -1,0 +1,218 @@
+"""What every source keeps to: one suite, run over each module in `bundler.sources`."""
+
+from __future__ import annotations
+
+import functools
+import hashlib
+import importlib
+import itertools
+import json
+import os
+import pkgutil
+import threading
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass
+from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
+from typing import Any
+
+import jsonschema
+import pytest
+
+import bundler.sources
+from bundler.sources import Found, Source, Workshop
+from bundler.sources import path as path_source
+from bundler.sources import url as url_source
+from sealift.errors import SourceError, UsageError
+from sealift.names import check_link, check_path
+from sealift.progress import Silent
+
+ORIGIN = {"b/run": b"#!/bin/sh\n", "b/plain": b"content", "a": b"", "z": b"z" * 3000}
+
+
+class _Quiet(SimpleHTTPRequestHandler):
+    def log_message(self, *_: object) -> None:
+        """Say nothing."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Case:
+    """A source with something to collect."""
+
+    source: Source
+    want: Mapping[str, Any]
+    missing: Mapping[str, Any]
+    """The same, of something that does not exist."""
+    workshop: Workshop
+
+
+def _path(origin: Path, _: str) -> tuple[Source, dict[str, Any], dict[str, Any]]:
+    return path_source, {"path": origin.name, "exclude": ["a"]}, {"path": "nowhere"}
+
+
+def _url(_: Path, server: str) -> tuple[Source, dict[str, Any], dict[str, Any]]:
+    digest = hashlib.sha256(ORIGIN["b/plain"]).hexdigest()
+    missing = {"url": f"{server}/nowhere", "sha256": digest}
+    return url_source, {"url": f"{server}/b/plain", "sha256": digest, "executable": True}, missing
+
+
+CASES: dict[str, Callable[[Path, str], tuple[Source, dict[str, Any], dict[str, Any]]]] = {"path": _path, "url": _url}
+
+
+@pytest.fixture
+def origin(tmp_path: Path) -> Path:
+    """A folder that is collected, or served."""
+    root = tmp_path / "base" / "origin"
+    for name, content in ORIGIN.items():
+        (root / name).parent.mkdir(parents=True, exist_ok=True)
+        (root / name).write_bytes(content)
+    (root / "b/run").chmod(0o755)
+    (root / "link").symlink_to("b/run")
+    return root
+
+
+@pytest.fixture
+def server(origin: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[str]:
+    """The address of a server of `origin`."""
+    monkeypatch.setenv("no_proxy", "127.0.0.1")
+    handler = functools.partial(_Quiet, directory=str(origin))
+    with ThreadingHTTPServer(("127.0.0.1", 0), handler) as serving:
+        thread = threading.Thread(target=serving.serve_forever, kwargs={"poll_interval": 0.01})
+        thread.start()
+        yield f"http://127.0.0.1:{serving.server_port}"
+        serving.shutdown()
+        thread.join()
+
+
+@pytest.fixture(params=sorted(CASES))
+def case(request: pytest.FixtureRequest, origin: Path, server: str, tmp_path: Path) -> Case:
+    """Each source in turn."""
+    source, want, missing = CASES[request.param](origin, server)
+    workshop = Workshop(base=origin.parent, cache=tmp_path / "cache", progress=Silent())
+    return Case(source=source, want=want, missing=missing, workshop=workshop)
+
+
+def _same(entries: list[Found]) -> list[Found]:
+    """The entries without what differs between two machines."""
+    return [entry._replace(origin="", stamp=(0, 0)) for entry in entries]
+
+
+def _positions(entries: list[Found]) -> list[list[bytes]]:
+    return [[component.encode() for component in entry.path.split("/")] for entry in entries]
+
+
+def test_every_source_has_a_case() -> None:
+    """A new source cannot be forgotten here."""
+    modules = {module.name for module in pkgutil.iter_modules(bundler.sources.__path__)}
+    assert modules == set(CASES)
+
+
+@pytest.mark.parametrize("kind", sorted(CASES))
+def test_it_offers_the_three_names(kind: str) -> None:
+    """A source's module has what the protocol says."""
+    module = importlib.import_module(f"bundler.sources.{kind}")
+    assert isinstance(module.SCHEMA, Mapping)
+    assert callable(module.collect)
+    assert callable(module.pin)
+
+
+def test_its_schema_accepts_what_it_collects(case: Case) -> None:
+    """The schema is valid, and so are the keys of the case."""
+    jsonschema.Draft202012Validator.check_schema(case.source.SCHEMA)
+    jsonschema.Draft202012Validator(case.source.SCHEMA).validate(dict(case.want))
+
+
+def test_its_schema_refuses_unknown_keys(case: Case) -> None:
+    """A misspelt key is found before anything is collected."""
+    assert not jsonschema.Draft202012Validator(case.source.SCHEMA).is_valid({**case.want, "unknown": 1})
+
+
+def test_its_schema_describes_its_keys(case: Case) -> None:
+    """An editor can say what each key means."""
+    assert all(key["description"] for key in case.source.SCHEMA["properties"].values())
+
+
+def test_its_schema_refuses_a_spec_without_its_keys(case: Case) -> None:
+    """An artifact that says nothing is not collected."""
+    assert not jsonschema.Draft202012Validator(case.source.SCHEMA).is_valid({})
+    with pytest.raises(UsageError):
+        list(case.source.collect({}, case.workshop))
+
+
+def test_it_yields_entries(case: Case) -> None:
+    """Something is found."""
+    assert list(case.source.collect(case.want, case.workshop))
+
+
+def test_it_yields_in_canonical_order(case: Case) -> None:
+    """Depth first, siblings sorted by the bytes of their names, nothing twice."""
+    positions = _positions(list(case.source.collect(case.want, case.workshop)))
+    assert all(before < after for before, after in itertools.pairwise(positions))
+
+
+def test_it_yields_a_folder_before_what_is_in_it(case: Case) -> None:
+    """Every entry's folder was yielded as a folder."""
+    folders = {""}
+    for entry in case.source.collect(case.want, case.workshop):
+        assert os.path.dirname(entry.path) in folders
+        if entry.kind == "dir":
+            folders.add(entry.path)
+
+
+def test_it_yields_paths_that_a_tree_can_hold(case: Case) -> None:
+    """Names and links pass the rules of the format."""
+    for entry in case.source.collect(case.want, case.workshop):
+        check_path(entry.path)
+        if entry.kind == "link":
+            check_link(entry.path, entry.target)
+
+
+def test_it_says_where_to_read_files(case: Case) -> None:
+    """A file's origin has the size and the stamp that were found; other entries have none."""
+    for entry in case.source.collect(case.want, case.workshop):
+        if entry.kind == "file":
+            status = os.stat(entry.origin)
+            assert (entry.size, entry.stamp) == (status.st_size, (status.st_ino, status.st_mtime_ns))
+        else:
+            assert (entry.size, entry.origin, entry.stamp, entry.executable) == (0, "", (0, 0), False)
+
+
+def test_it_finds_the_same_twice(case: Case) -> None:
+    """A second run yields the same entries."""
+    first = list(case.source.collect(case.want, case.workshop))
+    assert list(case.source.collect(case.want, case.workshop)) == first
+
+
+def test_its_pins_can_be_written_down(case: Case) -> None:
+    """Pins are simple values under keys that are not the lock's own, and the same each time."""
+    pins = case.source.pin(case.want, case.workshop)
+    assert all(isinstance(value, (str, int, bool)) for value in json.loads(json.dumps(dict(pins))).values())
+    assert not {"source", "digest"} & set(pins)
+    assert case.source.pin(case.want, case.workshop) == pins
+
+
+def test_it_collects_the_same_when_pinned(case: Case) -> None:
+    """The pins change nothing, and stand beside what the spec says."""
+    pins = case.source.pin(case.want, case.workshop)
+    assert {key: value for key, value in pins.items() if key in case.want} == {
+        key: case.want[key] for key in pins if key in case.want
+    }
+    pinned = list(case.source.collect({**case.want, **pins}, case.workshop))
+    assert _same(pinned) == _same(list(case.source.collect(case.want, case.workshop)))
+
+
+def test_it_leaves_the_base_alone(case: Case) -> None:
+    """Nothing is written where the spec is."""
+    before = sorted((str(place), place.lstat().st_mtime_ns) for place in case.workshop.base.rglob("*"))
+    list(case.source.collect(case.want, case.workshop))
+    case.source.pin(case.want, case.workshop)
+    assert sorted((str(place), place.lstat().st_mtime_ns) for place in case.workshop.base.rglob("*")) == before
+
+
+def test_what_is_missing_is_an_error_of_the_source(case: Case) -> None:
+    """Exit code 3, one lower-case message without a final period, and a hint."""
+    with pytest.raises(SourceError) as raised:
+        list(case.source.collect(case.missing, case.workshop))
+    assert raised.value.hint
+    assert not raised.value.message.endswith(".")
+    assert raised.value.message[0].islower()
