@@ -1,0 +1,1 @@
+"""The isolated side: from a bundle to a verified, deployed release. Signs nothing."""

@@ -1,0 +1,223 @@
+"""The import, from a bundle to admitted releases: bundle → trust → store.
+
+Nothing is parsed or decompressed before it is authentic. Packs are hashed while they are copied, so that
+the bytes that were checked are the bytes that are kept. Trust and content are committed by one rename at
+the end; until then the site is what it was. Packs that arrived whole stay for the next try.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import hashlib
+import os
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+
+import msgspec
+
+from sealift import opening
+from sealift.container import Reader
+from sealift.durable import TEMPORARY, storing, sync_folder, write_all, write_file
+from sealift.errors import SealiftError, StoreError
+from sealift.listing import Blob, sound
+from sealift.opening import Content, Opened, damaged_pack, listings, member_of, packs_of, side_by_side
+from sealift.progress import Progress
+
+from . import ledger
+from .site import Site
+from .state import Admitted
+from .store import Store
+
+_SPARE = 16 << 20
+"""Bytes that must stay free beside what is written: for the state, the ledger and the folders."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Imported:
+    """What an import did."""
+
+    identity: str
+    """The bundle's id."""
+    admitted: tuple[Admitted, ...]
+    """The releases that the bundle holds."""
+    new: tuple[str, ...]
+    """Labels of those that the site did not have."""
+    written: int
+    """Bytes of packs that were written."""
+    present: int
+    """Bytes of packs that were there already."""
+    repaired: tuple[str, ...]
+    """Digests of packs that were there and damaged."""
+
+
+def admit(site: Site, path: Path, *, now: datetime, workers: int, progress: Progress) -> Imported:
+    """Check the bundle at `path` and take its releases into the site, all or nothing.
+
+    A refusal is recorded in the ledger; the site is otherwise untouched.
+
+    Raises:
+        MalformedError, IntegrityError, TrustError: the bundle is refused.
+        StoreError: the medium or the disk fails, or another command is at work.
+    """
+    with site.lock():
+        try:
+            with Reader(path) as bundle:
+                return _admit(site, bundle, now, workers, progress)
+        except SealiftError as error:
+            refuse(site, error, {"bundle": str(path)}, now)
+            raise
+
+
+def refuse(site: Site, error: SealiftError, detail: Mapping[str, object], now: datetime) -> None:
+    """Record a refusal; where even that cannot be written, say so in the error's hint."""
+    said = {**detail, "error": error.message, "exit_code": error.exit_code}
+    try:
+        site.record("refused", said, now)
+    except StoreError as failure:
+        error.hint = f"{error.hint + '; ' if error.hint else ''}the ledger could not be written: {failure.message}"
+
+
+def _admit(site: Site, bundle: Reader, now: datetime, workers: int, progress: Progress) -> Imported:
+    store = Store(site.store)
+    opened = opening.authenticate(bundle, site.state.trust, reference=site.reference(now))
+    _check_room(bundle, opened, store)
+    for content in opened.contents:
+        _keep_listings(bundle, content, store)
+    copied = _Copies(bundle, store, progress)
+    packs = packs_of(opened)
+    progress.start(f"importing {bundle.path.name}", sum(pack.length for pack in packs))
+    side_by_side(copied.take, packs, workers=workers)
+    progress.finish()
+    with storing(store.folder):
+        for name in ("packs", "trees", "index", "manifests"):
+            sync_folder(store.folder / name)
+    return _commit(site, opened, copied, now)
+
+
+def _check_room(bundle: Reader, opened: Opened, store: Store) -> None:
+    """Refuse before anything is written where the disk cannot take what is missing."""
+    missing = 0
+    for content in opened.contents:
+        for kind, blobs in opening.blobs_of(content):
+            for blob in blobs:
+                with contextlib.suppress(OSError):
+                    if (store.folder / kind / f"{blob.sha256}.zst").stat().st_size == blob.length:
+                        continue
+                missing += blob.length
+    with storing(store.folder):
+        disk = os.statvfs(store.folder)
+    free = disk.f_bavail * disk.f_frsize
+    if missing and free < missing + _SPARE:
+        raise StoreError(
+            f"{store.folder}: {missing + _SPARE:,} bytes are needed for {bundle.path.name}, and {free:,} are free",
+            hint="make room (sealift-install gc removes what no environment uses), then import it again",
+        )
+
+
+def _keep_listings(bundle: Reader, content: Content, store: Store) -> None:
+    checked = list(listings(bundle, content))
+    for kind, blob, compressed in checked:
+        path = store.folder / kind / f"{blob.sha256}.zst"
+        if not sound(path, blob):
+            write_file(path, compressed)
+    said = content.part.release
+    if not sound(store.manifest(said), said):
+        write_file(store.manifest(said), bundle.read(bundle.find(f"manifests/{said.sha256}.json")))
+
+
+class _Copies:
+    """Takes packs out of a bundle into the store."""
+
+    def __init__(self, bundle: Reader, store: Store, progress: Progress) -> None:
+        self._bundle = bundle
+        self._store = store
+        self._progress = progress
+        self.written = self.present = 0
+        self.repaired: list[str] = []
+
+    def take(self, pack: Blob) -> None:
+        path = self._store.pack(pack)
+        there = path.exists()
+        if there and sound(path, pack):
+            self.present += pack.length
+            self._progress.advance(pack.length)
+            return
+        self._copy(pack, path)
+        self.written += pack.length
+        if there:
+            self.repaired.append(pack.sha256)
+
+    def _copy(self, pack: Blob, path: Path) -> None:
+        temporary = path.with_name(f"{TEMPORARY}{pack.sha256}")
+        running = hashlib.sha256()
+        flags = os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_NOFOLLOW | os.O_CLOEXEC
+        with storing(path):
+            try:
+                descriptor = os.open(temporary, flags, 0o600)
+                try:
+                    for piece in self._bundle.pieces(member_of(self._bundle, "packs", pack)):
+                        running.update(piece)
+                        write_all(descriptor, piece)
+                        self._progress.advance(len(piece))
+                    if running.hexdigest() != pack.sha256:
+                        raise damaged_pack(pack)
+                    os.fsync(descriptor)
+                finally:
+                    os.close(descriptor)
+                os.replace(temporary, path)
+            except BaseException:
+                with contextlib.suppress(OSError):
+                    os.unlink(temporary)
+                raise
+
+
+def _commit(site: Site, opened: Opened, copied: _Copies, now: datetime) -> Imported:
+    former = site.state
+    admitted = tuple(
+        former.release(content.part.release.name, content.part.release.version)
+        or Admitted(part=content.part, bundle=opened.identity, time=now, published=content.published)
+        for content in opened.contents
+    )
+    new = tuple(each for each in admitted if former.release(each.name, each.version) is None)
+    events = [
+        ledger.event(
+            "admitted",
+            {
+                "release": each.label,
+                "manifest": each.part.release.sha256,
+                "bundle": opened.identity,
+                "published": each.published,
+            },
+            now,
+        )
+        for each in new
+    ]
+    if copied.repaired:
+        events.append(ledger.event("repaired", {"packs": sorted(copied.repaired), "bundle": opened.identity}, now))
+    state = msgspec.structs.replace(
+        former,
+        trust=opened.refreshed.trust,
+        versions=opened.refreshed.versions,
+        newest=max([former.newest, *map(_time, opened.contents)]),
+        admitted=former.admitted + new,
+    )
+    if state != former or events:
+        site.commit(state, events)
+    return Imported(
+        identity=opened.identity,
+        admitted=admitted,
+        new=tuple(each.label for each in new),
+        written=copied.written,
+        present=copied.present,
+        repaired=tuple(sorted(copied.repaired)),
+    )
+
+
+def _time(content: Content) -> datetime:
+    """When a release was published: a signed time, so that a clock set far ahead leaves no trace."""
+    try:
+        return datetime.strptime(content.published, "%Y-%m-%dT%H:%M:%SZ").replace(tzinfo=UTC)
+    except ValueError:
+        return datetime.min.replace(tzinfo=UTC)

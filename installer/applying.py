@@ -1,0 +1,318 @@
+"""The deployment: plan (pure) → journal → stage → switch → health → commit → ledger.
+
+Every step that changes something is in the journal before it is taken. What fails or is killed before
+the commit is returned to the former release, by this run or by the next; what was committed is finished.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import secrets
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from pathlib import Path
+
+import msgspec
+
+from sealift.errors import DeployError, SealiftError, StoreError, StrandedError, UsageError
+from sealift.hooks import Hook
+from sealift.plugins import kinds
+from sealift.progress import Progress
+
+from . import commands
+from .deployments import Deployments, Journal, Phase, State
+from .environment import Environment
+from .health import unhealthy
+from .planning import Plan, plan_apply, plan_rollback
+from .site import Site
+from .state import Admitted
+from .store import Store
+from .targets import Sight, Staged, Target, Workplace
+from .writing import Deployable
+
+
+@dataclass(frozen=True, kw_only=True)
+class Outcome:
+    """What an operation did."""
+
+    plan: Plan
+    recovered: str | None
+    """What was found of a killed operation, and done about it."""
+    changed: bool
+    written: int = 0
+    reused: int = 0
+    """Bytes that were written, and taken from the former release."""
+
+
+class Installation:
+    """A site's environments, and what changes them."""
+
+    def __init__(
+        self,
+        site: Site,
+        *,
+        workers: int,
+        progress: Progress,
+        clock: Callable[[], datetime],
+    ) -> None:
+        self.site = site
+        self.deployments = Deployments(site.environments)
+        self._store = Store(site.store)
+        self._workplace = Workplace(store=self._store, workers=workers, progress=progress)
+        self._clock = clock
+
+    def targets(self, environment: Environment) -> list[Target]:
+        """The targets that an environment declares.
+
+        Raises:
+            UsageError: a kind is unknown.
+        """
+        known = kinds("installer.targets", "sealift.targets")
+        return [known[wanted.kind].target(wanted.settings, self._workplace) for wanted in environment.targets]
+
+    def plan(self, environment: Environment) -> Plan:
+        """What `apply` of this environment would do now.
+
+        Raises:
+            UsageError: it cannot be done.
+        """
+        before = self.deployments.state(environment.name)
+        return plan_apply(environment, before, self.site.state, self._seen(environment), self._clock())
+
+    def plan_rollback(self, name: str) -> Plan:
+        """What `rollback` of this environment would do now.
+
+        Raises:
+            UsageError: it cannot be done.
+        """
+        before = self.deployments.state(name)
+        seen = self._seen(before.previous.declared) if before.previous else []
+        return plan_rollback(before, self.site.state, seen, self._clock())
+
+    def apply(self, environment: Environment) -> Outcome:
+        """Make the environment what it declares.
+
+        Raises:
+            UsageError: it cannot be done.
+            IntegrityError, StoreError: the store or the disk fails; the former release serves.
+            DeployError: a hook or a health check fails; the former release serves.
+            StrandedError: and it could not be returned.
+        """
+        return self._operate(environment.name, lambda: self.plan(environment))
+
+    def rollback(self, name: str) -> Outcome:
+        """Return the environment to the release that served before; raises as `apply`."""
+        return self._operate(name, lambda: self.plan_rollback(name))
+
+    def recover(self, name: str) -> str | None:
+        """Finish or undo what a killed operation left, the lock being held; say what was done.
+
+        Raises:
+            StrandedError: the former release could not be returned.
+        """
+        journal = self.deployments.journal(name)
+        if journal is None:
+            return None
+        goal = journal.after.current
+        assert goal is not None
+        if journal.phase == "committing":
+            self._finish(journal)
+            done = f"found the {journal.action} of {goal.label} checked but not recorded, and finished it"
+        else:
+            if journal.phase == "switching":
+                self._return(journal, self.targets(goal.declared), "it was interrupted")
+            self.deployments.end_journal(name)
+            former = journal.before.current
+            done = (
+                f"found the {journal.action} of {goal.label} interrupted while {journal.phase}, "
+                f"and undid it: {former.label if former else 'nothing'} serves"
+            )
+        self.site.record(
+            "recovered", {"environment": name, "operation": journal.operation, "what": done}, self._clock()
+        )
+        return done
+
+    def _seen(self, environment: Environment) -> list[Sight]:
+        return [Sight(place=target.place, serving=target.current()) for target in self.targets(environment)]
+
+    def _operate(self, name: str, planned: Callable[[], Plan]) -> Outcome:
+        with self.site.lock():
+            recovered = self.recover(name)
+            plan = planned()
+            if not plan.pending:
+                return Outcome(plan=plan, recovered=recovered, changed=False)
+            staged = self._carry_out(plan)
+            return Outcome(
+                plan=plan,
+                recovered=recovered,
+                changed=True,
+                written=sum(each.written for each in staged),
+                reused=sum(each.reused for each in staged),
+            )
+
+    def _carry_out(self, plan: Plan) -> list[Staged]:
+        journal = Journal(
+            operation=secrets.token_hex(8),
+            action=plan.action,
+            phase="staging",
+            before=plan.before,
+            after=plan.after,
+            served=tuple(step.before for step in plan.steps),
+        )
+        targets = self.targets(plan.environment)
+        self.deployments.keep_journal(journal)
+        with self._failing(journal, targets):
+            staged = self._stage(plan, targets)
+            self._run_hooks(plan, staged, "before")
+            journal = self._advance(journal, "switching")
+        with self._failing(journal, targets):
+            for step, target in zip(plan.steps, targets, strict=True):
+                target.activate(step.after)
+            self._run_hooks(plan, staged, "after")
+            if problem := unhealthy(plan.environment.health, variables=self._variables(plan)):
+                raise DeployError(problem)
+            journal = self._advance(journal, "committing")
+        self._finish(journal)
+        return staged
+
+    def _advance(self, journal: Journal, phase: Phase) -> Journal:
+        journal = msgspec.structs.replace(journal, phase=phase)
+        self.deployments.keep_journal(journal)
+        return journal
+
+    def _stage(self, plan: Plan, targets: Sequence[Target]) -> list[Staged]:
+        deployable, former = self._deployable(plan.admitted), self._former(plan.before)
+        total = sum(artifact.bytes for artifact in deployable.release.artifacts)
+        staged = []
+        for target in targets:
+            self._workplace.progress.start(f"deploying {plan.admitted.label} to {target.place}", total)
+            staged.append(target.stage(deployable, former))
+            self._workplace.progress.finish()
+        return staged
+
+    def _deployable(self, admitted: Admitted) -> Deployable:
+        return Deployable(release=self._store.release(admitted.part.release), part=admitted.part)
+
+    def _former(self, before: State) -> Deployable | None:
+        """The release that serves, if the site still holds it whole enough to take files from its folder."""
+        if before.current is None:
+            return None
+        admitted = self.site.state.release(before.current.release, before.current.version)
+        if admitted is None:
+            return None
+        with contextlib.suppress(SealiftError):
+            return self._deployable(admitted)
+        return None
+
+    def _variables(self, plan: Plan) -> dict[str, str]:
+        former = plan.before.current
+        return {
+            "SEALIFT_ACTION": plan.action,
+            "SEALIFT_ENVIRONMENT": plan.environment.name,
+            "SEALIFT_RELEASE": plan.admitted.name,
+            "SEALIFT_VERSION": plan.admitted.version,
+            "SEALIFT_FORMER_VERSION": former.version if former else "",
+        }
+
+    def _run_hooks(self, plan: Plan, staged: Sequence[Staged], moment: str) -> None:
+        """Run the release's own hooks in each staged folder, then the environment's."""
+        release = self._store.release(plan.admitted.part.release)
+        sealed = release.hooks.before_switch if moment == "before" else release.hooks.after_switch
+        declared = plan.environment.hooks
+        own = declared.before_switch if moment == "before" else declared.after_switch
+        for each in staged:
+            for hook in sealed:
+                if each.folder is not None:
+                    self._run_hook(hook, moment, each.folder, plan)
+        for hook in own:
+            self._run_hook(hook, moment, None, plan)
+
+    def _run_hook(self, hook: Hook, moment: str, folder: Path | None, plan: Plan) -> None:
+        arguments: tuple[str, ...] = hook.run
+        variables = self._variables(plan)
+        if folder is not None:
+            program = folder / arguments[0]
+            if not program.resolve().is_relative_to(folder.resolve()):
+                raise DeployError(f"hook {arguments[0]!r} of the release is not inside the release")
+            arguments = (str(program), *arguments[1:])
+            variables["SEALIFT_FOLDER"] = str(folder)
+        outcome = commands.run(arguments, timeout=hook.timeout, folder=folder, variables=variables)
+        if outcome.problem:
+            said = "\n".join(f"  | {line}" for line in outcome.output.strip().splitlines()[-20:])
+            raise DeployError(
+                f"hook {hook.run[0]} {moment} the switch {outcome.problem}" + (f"\n{said}" if said else "")
+            )
+
+    @contextlib.contextmanager
+    def _failing(self, journal: Journal, targets: Sequence[Target]) -> Iterator[None]:
+        """Undo what was begun when anything fails, Ctrl-C included, and record it."""
+        try:
+            yield
+        except BaseException as error:
+            if isinstance(error, SealiftError):
+                reason = error.message
+            else:
+                reason = "it was interrupted" if isinstance(error, KeyboardInterrupt) else repr(error)
+            if journal.phase == "switching":
+                self._return(journal, targets, reason)
+            former = journal.before.current
+            serving = f"{former.label} serves" if former else "nothing was deployed before, and nothing serves"
+            with contextlib.suppress(StoreError):  # then the journal stays, and the next command records it
+                self._note("returned", journal, {"reason": reason})
+                self.deployments.end_journal(journal.after.environment)
+            if isinstance(error, DeployError):
+                raise DeployError(f"{error.message}", hint=f"{serving}; mend the cause, then apply again") from error
+            raise
+
+    def _return(self, journal: Journal, targets: Sequence[Target], reason: str) -> None:
+        """Let what served before serve again at every target.
+
+        Raises:
+            StrandedError: one refuses; the journal stays, so that the next command tries again.
+        """
+        failed = []
+        for target, identity in reversed(list(zip(targets, journal.served, strict=True))):
+            try:
+                if target.current() != identity:
+                    target.activate(identity)
+            except (StoreError, UsageError) as error:
+                failed.append(f"{target.place} should serve {identity or 'nothing'}: {error.message}")
+        if failed:
+            with contextlib.suppress(StoreError):
+                self._note("stranded", journal, {"reason": reason, "failed": failed})
+            raise StrandedError(
+                f"the deployment failed ({reason}) and could not be returned: " + "; ".join(failed),
+                hint="mend what is named, then run the same command again: it returns the former release first",
+            )
+
+    def _finish(self, journal: Journal) -> None:
+        """Record a checked deployment; may be repeated."""
+        name = journal.after.environment
+        self.deployments.keep_state(journal.after)
+        if not self._recorded(journal.operation):
+            self._note("deployed" if journal.action == "apply" else "rolled-back", journal, {})
+        self.deployments.end_journal(name)
+
+    def _recorded(self, operation: str) -> bool:
+        return any(
+            entry.detail.get("operation") == operation and entry.event in ("deployed", "rolled-back")
+            for entry in self.site.ledger.read()
+        )
+
+    def _note(self, event: str, journal: Journal, more: Mapping[str, object]) -> None:
+        goal, former = journal.after.current, journal.before.current
+        assert goal is not None
+        self.site.record(
+            event,
+            {
+                "environment": journal.after.environment,
+                "operation": journal.operation,
+                "action": journal.action,
+                "release": goal.label,
+                "manifest": goal.manifest,
+                "former": former.label if former else None,
+                **more,
+            },
+            self._clock(),
+        )

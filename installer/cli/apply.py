@@ -1,0 +1,66 @@
+"""`sealift-install apply`."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from sealift.cli import command, emit, json_option, quiet_option, size
+
+from .options import installation, site_option, threads_option
+
+if TYPE_CHECKING:
+    from ..applying import Outcome
+
+
+@command(
+    example="""
+    sealift-install apply --site site environment.yaml
+    """
+)
+@site_option
+@click.argument("environment", type=click.Path(path_type=Path))
+@click.option("--dry-run", is_flag=True, help="Show the plan, and change nothing.")
+@threads_option
+@json_option
+@quiet_option
+def apply(folder: Path, environment: Path, dry_run: bool, threads: int | None, as_json: bool, quiet: bool) -> None:
+    """Make an environment what its file declares.
+
+    The release is written beside what serves and checked; then the switch is atomic. Where a hook or a
+    health check fails, the former release returns. A killed apply is undone or finished by the next.
+    """
+    from ..environment import load
+    from ..site import Site
+    from .plan import text
+
+    declared = load(environment)
+    site = Site.open(folder)
+    work = installation(site, threads, quiet=quiet)
+    if dry_run:
+        planned = work.plan(declared)
+        emit(planned.document(), as_json, "\n".join(text(planned, None)))
+        return
+    report(work.apply(declared), as_json)
+
+
+def report(outcome: Outcome, as_json: bool) -> None:
+    """Show what an operation did."""
+    from .plan import text
+
+    document: dict[str, Any] = {
+        **outcome.plan.document(),
+        "changed": outcome.changed,
+        "written": outcome.written,
+        "reused": outcome.reused,
+        "recovered": outcome.recovered,
+    }
+    lines = [outcome.recovered] if outcome.recovered else []
+    lines += text(outcome.plan, None)
+    if outcome.changed:
+        verb = "deployed" if outcome.plan.action == "apply" else "returned to"
+        reused = f", {size(outcome.reused)} taken from the former release" if outcome.reused else ""
+        lines.append(f"{verb} {outcome.plan.admitted.label}: {size(outcome.written)} written{reused}")
+    emit(document, as_json, "\n".join(lines))

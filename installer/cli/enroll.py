@@ -1,0 +1,56 @@
+"""`sealift-install enroll`."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import click
+
+from sealift.cli import command, emit, json_option, safe
+from sealift.durable import storing
+
+from .options import site_option, utc_now
+
+ROOT_MAX = 512_000
+
+
+@command(
+    example="""
+    sealift-install enroll --site site --root 1.root.json --fingerprint "9f86d081 884c7d65 …"
+    """
+)
+@site_option
+@click.option("--root", type=click.Path(path_type=Path), required=True, metavar="FILE", help="The root metadata.")
+@click.option(
+    "--fingerprint",
+    required=True,
+    metavar="SHA256",
+    help="Its fingerprint, as it came on another way; spaces, colons and dashes are passed over.",
+)
+@click.option("--name", metavar="NAME", help="What the site is called; the folder's name where nothing is said.")
+@json_option
+def enroll(folder: Path, root: Path, fingerprint: str, name: str | None, as_json: bool) -> None:
+    """Begin a site with a root of trust and its fingerprint.
+
+    The fingerprint must come by another way than the root: on paper, or by telephone from whoever ran
+    sealift-keys init. From then on, only what that root's keys signed is admitted.
+    """
+    from ..site import Site
+
+    with storing(root), root.open("rb") as file:
+        content = file.read(ROOT_MAX + 1)
+    site = Site.create(folder, content, fingerprint, utc_now(), name=name)
+    state = site.state
+    document = {
+        "site": str(folder),
+        "name": state.name,
+        "root_version": state.versions.root,
+        "enrolled": f"{state.enrolled:%Y-%m-%dT%H:%M:%SZ}",
+        "created": site.created,
+    }
+    said = (
+        f"enrolled the site {safe(str(folder))} with root {state.versions.root}"
+        if site.created
+        else f"the site {safe(str(folder))} is enrolled with this root already; nothing was changed"
+    )
+    emit(document, as_json, said)

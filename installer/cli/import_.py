@@ -1,0 +1,49 @@
+"""`sealift-install import`."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import click
+
+from sealift.cli import Bar, command, count, emit, json_option, quiet_option, size
+
+from .options import site_option, threads_option, utc_now, workers
+
+
+@command(
+    example="""
+    sealift-install import --site site /media/usb/shop-1.0.0.sealift
+    """
+)
+@site_option
+@click.argument("bundle", type=click.Path(path_type=Path))
+@threads_option
+@json_option
+@quiet_option
+def import_(folder: Path, bundle: Path, threads: int | None, as_json: bool, quiet: bool) -> None:
+    """Verify a bundle and take its releases into the site, all or nothing.
+
+    Every byte is authenticated before it is looked at. The medium may be read-only. An interrupted import
+    goes on where it stopped when the command is run again; one that was done already changes nothing.
+    """
+    from ..admitting import admit
+    from ..site import Site
+
+    site = Site.open(folder)
+    with Bar(quiet=quiet) as bar:
+        done = admit(site, bundle, now=utc_now(), workers=workers(threads), progress=bar)
+    document = {
+        "bundle": done.identity,
+        "releases": [each.label for each in done.admitted],
+        "new": list(done.new),
+        "written": done.written,
+        "present": done.present,
+        "repaired": list(done.repaired),
+    }
+    held = ", ".join(each.label for each in done.admitted)
+    lines = [f"admitted {', '.join(done.new)}" if done.new else f"the site holds {held} already"]
+    lines.append(f"verified {size(done.written + done.present)} of content, {size(done.written)} written")
+    if done.repaired:
+        lines.append(f"repaired {count(len(done.repaired), 'damaged pack')}")
+    emit(document, as_json, "\n".join(lines))

@@ -1,0 +1,61 @@
+"""`sealift-install list`."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from sealift.cli import command, emit, json_option, size, table
+
+from .options import site_option
+
+
+@command(
+    example="""
+    sealift-install list --site site
+    """
+)
+@site_option
+@json_option
+def list_(folder: Path, as_json: bool) -> None:
+    """List the releases that the site holds, and which environments run them."""
+    from ..deployments import Deployments
+    from ..site import Site
+    from ..store import Store
+
+    site = Site.open(folder)
+    store, deployments = Store(site.store), Deployments(site.environments)
+    running: dict[str, list[str]] = {}
+    for name in deployments.names():
+        current = deployments.state(name).current
+        if current:
+            running.setdefault(current.label, []).append(name)
+    found = []
+    for admitted in site.state.admitted:
+        release = store.release(admitted.part.release)
+        found.append(
+            {
+                "name": admitted.name,
+                "version": admitted.version,
+                "manifest": admitted.part.release.sha256,
+                "published": admitted.published,
+                "admitted": f"{admitted.time:%Y-%m-%dT%H:%M:%SZ}",
+                "files": sum(artifact.files for artifact in release.artifacts),
+                "bytes": sum(artifact.bytes for artifact in release.artifacts),
+                "packed": sum(pack.length for pack in admitted.part.packs),
+                "environments": running.get(admitted.label, []),
+            }
+        )
+    rows = [
+        (
+            f"{each['name']}@{each['version']}",
+            str(each["admitted"]),
+            str(each["files"]),
+            size(int(str(each["bytes"]))),
+            size(int(str(each["packed"]))),
+            ", ".join(running.get(f"{each['name']}@{each['version']}", [])) or "-",
+        )
+        for each in found
+    ]
+    header = ("release", "admitted", "files", "size", "packed", "runs in")
+    text = table(rows, header=header, right=(2, 3, 4)) if rows else "the site holds no release yet"
+    emit({"releases": found}, as_json, text)

@@ -1,0 +1,77 @@
+"""`sealift-install plan`."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from sealift.cli import command, count, emit, json_option, size, table
+
+from .options import installation, site_option
+
+if TYPE_CHECKING:
+    from ..planning import Plan
+    from ..preview import Preview
+
+PENDING = 11
+_MARKS = {"added": "+", "removed": "-", "changed": "~"}
+
+
+@command(
+    example="""
+    sealift-install plan --site site environment.yaml
+    sealift-install plan --site site environment.yaml --exit-code
+    """
+)
+@site_option
+@click.argument("environment", type=click.Path(path_type=Path))
+@click.option("--exit-code", "with_exit_code", is_flag=True, help=f"Exit with {PENDING} where changes are pending.")
+@click.option("--files", "with_files", is_flag=True, help="List every file that changes.")
+@json_option
+def plan(folder: Path, environment: Path, with_exit_code: bool, with_files: bool, as_json: bool) -> int:
+    """Show what apply would do, and change nothing."""
+    from ..environment import load
+    from ..preview import preview
+    from ..site import Site
+
+    declared = load(environment)
+    site = Site.open(folder)
+    work = installation(site)
+    planned = work.plan(declared)
+    interrupted = work.deployments.journal(declared.name)
+    shown = preview(planned, site)
+    document = {**planned.document(), **shown.document(with_files), "interrupted": interrupted is not None}
+    lines = text(planned, shown, with_files)
+    if interrupted:
+        lines.insert(0, f"an interrupted {interrupted.action} will be finished or undone first")
+    emit(document, as_json, "\n".join(lines))
+    return PENDING if with_exit_code and planned.pending else 0
+
+
+def text(planned: Plan, shown: Preview | None, with_files: bool = False) -> list[str]:
+    """A plan in words, a line each."""
+    former = planned.before.current
+    if not planned.pending:
+        return [f"environment {planned.environment.name} runs {planned.admitted.label}: nothing to do"]
+    lines = [
+        f"environment {planned.environment.name}: {former.label if former else 'nothing'} -> {planned.admitted.label}"
+    ]
+    for step in planned.steps:
+        if step.action == "none":
+            lines.append(f"  {step.kind} {step.place}: serves it already")
+        else:
+            lines.append(f"  {step.kind} {step.place}: switch from {step.before or 'nothing'} to {step.after}")
+    if shown:
+        lines.append(
+            f"  files: {shown.added} added, {shown.removed} removed, {shown.changed} changed, "
+            f"{count(shown.same, 'file')} unchanged; {size(shown.bytes)} in all"
+        )
+        for moment, programs in shown.hooks:
+            lines += [f"  hook {moment} the switch: {' '.join(program)}" for program in programs]
+    lines += [f"  policy {rule}" for rule in planned.rules]
+    if shown and with_files and shown.changes:
+        rows: list[tuple[Any, ...]] = [(f"    {_MARKS[kind]}", path) for kind, path in shown.changes]
+        lines.append(table(rows))
+    return lines

@@ -1,0 +1,80 @@
+"""`sealift-install verify`."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import click
+
+from sealift.cli import Bar, command, count, emit, json_option, quiet_option, safe, size
+
+from .options import site_option, threads_option, utc_now, workers
+
+if TYPE_CHECKING:
+    from ..auditing import Audit
+
+
+@command(
+    example="""
+    sealift-install verify --site site
+    sealift-install verify --site site --repair /media/usb/shop-1.0.0.sealift
+    """
+)
+@site_option
+@click.option("--deep", is_flag=True, help="Also decompress everything and check every piece of every file.")
+@click.option(
+    "--repair",
+    "bundle",
+    type=click.Path(path_type=Path),
+    metavar="BUNDLE",
+    help="Replace what is damaged by what this bundle holds of it, whatever the bundle's age.",
+)
+@threads_option
+@json_option
+@quiet_option
+def verify(folder: Path, deep: bool, bundle: Path | None, threads: int | None, as_json: bool, quiet: bool) -> int:
+    """Re-check the whole store and the ledger, and name what is damaged."""
+    from ..auditing import audit, repair
+    from ..site import Site
+
+    site = Site.open(folder)
+    with Bar(quiet=quiet) as bar:
+        found = audit(site, deep=deep, workers=workers(threads), progress=bar)
+        mended: tuple[Path, ...] = ()
+        if bundle and found.damaged:
+            mended = repair(site, bundle, found.damaged, now=utc_now(), progress=bar)
+            found = audit(site, deep=deep, workers=workers(threads), progress=bar)
+    document = {
+        "sound": found.sound,
+        "files": found.files,
+        "bytes": found.bytes,
+        "damaged": [{"path": str(each.path), "releases": list(each.releases)} for each in found.damaged],
+        "repaired": [str(path) for path in mended],
+        "ledger": {"entries": found.ledger_entries, "problem": found.ledger_problem},
+    }
+    emit(document, as_json, _text(found, mended))
+    return _code(found)
+
+
+def _code(found: Audit) -> int:
+    from sealift.errors import IntegrityError, TrustError
+
+    if found.damaged:
+        return IntegrityError.exit_code
+    return TrustError.exit_code if found.ledger_problem else 0
+
+
+def _text(found: Audit, mended: tuple[Path, ...]) -> str:
+    lines = [f"repaired {safe(str(path))}" for path in mended]
+    lines += [f"damaged {safe(str(each.path))}: needed by {', '.join(each.releases)}" for each in found.damaged]
+    if found.damaged:
+        lines.append("import a bundle that holds it, or give an older one to --repair")
+    else:
+        lines.append(f"the store is whole: {count(found.files, 'file')}, {size(found.bytes)}")
+    lines.append(
+        f"the ledger is damaged: {found.ledger_problem}"
+        if found.ledger_problem
+        else f"the ledger is whole: {count(found.ledger_entries, 'entry', 'entries')}"
+    )
+    return "\n".join(lines)

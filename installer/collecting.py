@@ -1,0 +1,107 @@
+"""Collecting garbage: what no environment uses and nobody asked to keep leaves the site."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable
+from dataclasses import dataclass
+from datetime import datetime
+from pathlib import Path
+
+import msgspec
+
+from sealift.durable import storing
+
+from . import ledger
+from .applying import Installation
+from .site import Site
+from .state import Admitted
+from .store import FOLDERS, Store
+from .targets import identity_of
+
+
+@dataclass(frozen=True, kw_only=True)
+class Collected:
+    """What was removed, or would be."""
+
+    releases: tuple[str, ...]
+    files: int
+    bytes: int
+    folders: int
+    """Folders of releases at targets; not known before they are removed."""
+
+
+def collect(
+    site: Site, installation: Installation, *, keep: int, dry_run: bool, clock: Callable[[], datetime]
+) -> Collected:
+    """Remove releases and store files that are not needed.
+
+    Kept are the `keep` newest releases of each name, and whatever an environment runs, ran before, or is
+    being changed to.
+
+    Raises:
+        StoreError: the disk refuses, or another command is at work.
+        IntegrityError: a manifest that is kept is damaged, so that nobody knows what it needs.
+    """
+    with site.lock():
+        used = _used(installation)
+        stay = _stay(site.state.admitted, keep, used)
+        gone = tuple(each for each in site.state.admitted if each not in stay)
+        needed = _needed(Store(site.store), stay)
+        unneeded = [path for path in _files(site.store) if path not in needed]
+        size = sum(path.stat().st_size for path in unneeded)
+        folders = 0
+        if not dry_run:
+            if gone:
+                noted = ledger.event("removed", {"releases": [each.label for each in gone]}, clock())
+                site.commit(msgspec.structs.replace(site.state, admitted=stay), [noted])
+            for path in unneeded:
+                with storing(path):
+                    os.unlink(path)
+            folders = _prune(installation)
+    return Collected(releases=tuple(each.label for each in gone), files=len(unneeded), bytes=size, folders=folders)
+
+
+def _used(installation: Installation) -> set[tuple[str, str]]:
+    used = set()
+    deployments = installation.deployments
+    for name in deployments.names():
+        journal = deployments.journal(name)
+        states = [deployments.state(name), *([journal.before, journal.after] if journal else [])]
+        for state in states:
+            used |= {(each.release, each.version) for each in (state.current, state.previous) if each}
+    return used
+
+
+def _stay(admitted: tuple[Admitted, ...], keep: int, used: set[tuple[str, str]]) -> tuple[Admitted, ...]:
+    """Those to keep, in the order in which they were admitted."""
+    newest: dict[str, list[Admitted]] = {}
+    for each in admitted:
+        newest.setdefault(each.name, []).append(each)
+    kept = {(each.name, each.version) for group in newest.values() for each in (group[-keep:] if keep else [])}
+    return tuple(each for each in admitted if (each.name, each.version) in kept | used)
+
+
+def _needed(store: Store, stay: tuple[Admitted, ...]) -> set[Path]:
+    return {path for each in stay for path, _ in store.files_of(each.part)}
+
+
+def _files(store: Path) -> list[Path]:
+    found = []
+    for name in FOLDERS:
+        with storing(store / name):
+            found += [store / name / file for file in sorted(os.listdir(store / name))]
+    return found
+
+
+def _prune(installation: Installation) -> int:
+    deployments = installation.deployments
+    states = [deployments.state(name) for name in deployments.names()]
+    keep = {
+        identity_of(each.version, each.manifest) for state in states for each in (state.current, state.previous) if each
+    }
+    removed = 0
+    for state in states:
+        if state.current and not deployments.journal(state.environment):
+            removed += sum(target.prune(keep) for target in installation.targets(state.current.declared))
+    return removed

@@ -1,0 +1,148 @@
+"""What each environment runs, and what is being changed there: `environments/<name>/` of a site.
+
+`state.json` says what serves and what served before. `journal.json` is there only while an operation is
+under way, or was killed: it says from what to what, and how far it came.
+"""
+
+from __future__ import annotations
+
+import contextlib
+from datetime import datetime
+from pathlib import Path
+from typing import Any, Literal, TypeVar
+
+import msgspec
+
+from sealift.durable import make_folder, storing, sync_folder, write_file
+from sealift.errors import TrustError
+from sealift.names import check_release
+
+from .environment import Environment, of
+
+FORMAT = 1
+SIZE_MAX = 4 << 20
+T = TypeVar("T", bound=msgspec.Struct)
+Phase = Literal["staging", "switching", "committing"]
+
+
+class Deployed(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """A release as it was deployed."""
+
+    release: str
+    version: str
+    manifest: str
+    """Digest of the release manifest."""
+    environment: dict[str, Any]
+    """What the environment declared then, so that a return needs no file."""
+    time: datetime
+
+    @property
+    def label(self) -> str:
+        """`name@version`."""
+        return f"{self.release}@{self.version}"
+
+    @property
+    def declared(self) -> Environment:
+        """The environment that was declared."""
+        return of(self.environment, Path("environment"))
+
+
+class State(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """What an environment runs."""
+
+    format: int = FORMAT
+    environment: str
+    current: Deployed | None = None
+    previous: Deployed | None = None
+    """What a rollback returns to."""
+
+
+class Journal(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """An operation that is under way."""
+
+    format: int = FORMAT
+    operation: str
+    """Its identity, which the ledger bears as well."""
+    action: Literal["apply", "rollback"]
+    phase: Phase
+    before: State
+    """What the environment ran when it began."""
+    after: State
+    """What it runs once it is committed."""
+    served: tuple[str | None, ...]
+    """What served at each target of `after` when it began."""
+
+
+class Deployments:
+    """The folder `environments/` of a site."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+
+    def names(self) -> tuple[str, ...]:
+        """The environments that ever were."""
+        with storing(self.folder), contextlib.suppress(FileNotFoundError):
+            return tuple(sorted(path.name for path in self.folder.iterdir() if not path.name.startswith(".")))
+        return ()
+
+    def state(self, name: str) -> State:
+        """What an environment runs; nothing where it never was.
+
+        Raises:
+            TrustError: its state is damaged.
+        """
+        return self._read(name, "state.json", State) or State(environment=check_release(name))
+
+    def journal(self, name: str) -> Journal | None:
+        """The operation that is under way, or was killed.
+
+        Raises:
+            TrustError: its journal is damaged.
+        """
+        return self._read(name, "journal.json", Journal)
+
+    def keep_state(self, state: State) -> None:
+        """Make `state` the environment's, durably.
+
+        Raises:
+            StoreError: the disk refuses.
+        """
+        self._write(state.environment, "state.json", state)
+
+    def keep_journal(self, journal: Journal) -> None:
+        """Make `journal` the environment's, durably.
+
+        Raises:
+            StoreError: the disk refuses.
+        """
+        self._write(journal.after.environment, "journal.json", journal)
+
+    def end_journal(self, name: str) -> None:
+        """The operation is over.
+
+        Raises:
+            StoreError: the disk refuses.
+        """
+        path = self.folder / name / "journal.json"
+        with storing(path):
+            path.unlink(missing_ok=True)
+            sync_folder(path.parent)
+
+    def _write(self, name: str, file: str, value: msgspec.Struct) -> None:
+        make_folder(self.folder / name, mode=0o700)
+        write_file(self.folder / name / file, msgspec.json.encode(value), mode=0o600)
+
+    def _read(self, name: str, file: str, kind: type[T]) -> T | None:
+        path = self.folder / check_release(name) / file
+        content = None
+        with storing(path), contextlib.suppress(FileNotFoundError), path.open("rb") as opened:
+            content = opened.read(SIZE_MAX + 1)
+        if content is None:
+            return None
+        try:
+            return msgspec.json.decode(content, type=kind)
+        except (msgspec.DecodeError, UnicodeDecodeError) as error:
+            raise TrustError(
+                f"{path} cannot be read: the file is damaged, or was written by a newer sealift",
+                hint="restore the site folder from a backup",
+            ) from error

@@ -1,0 +1,219 @@
+"""The environment: what a site runs, and where, as a person writes it in `environment.yaml`.
+
+`load` is the only gate: an `Environment` has passed the published schema
+(docs/reference/environment.schema.json, which `python -m installer.environment` prints) and the names
+of `sealift.names`.
+"""
+
+from __future__ import annotations
+
+import json
+import sys
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Literal
+
+from sealift import document, hooks, names
+from sealift.plugins import kinds
+from sealift.schema import check, obey
+from sealift.subset import NAME_FORM, VERSION_FORM, branch, name
+
+TARGETS_MAX = 256
+CHECKS_MAX = 64
+TRIES_MAX = 1000
+
+
+@dataclass(frozen=True, kw_only=True)
+class TargetWanted:
+    """A place that the release is deployed to."""
+
+    kind: str
+    settings: Mapping[str, Any]
+    """What the target is told: its keys without `kind`."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class CommandCheck:
+    """The release is healthy if a command exits with 0."""
+
+    command: tuple[str, ...]
+    """The program, as an absolute path, and its arguments."""
+    timeout: int = 10
+    """Seconds for one attempt."""
+    retries: int = 3
+    """Further attempts after a failed one."""
+    interval: int = 2
+    """Seconds between two attempts."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class HttpCheck:
+    """The release is healthy if a GET of a URL answers with a status."""
+
+    url: str
+    status: int = 200
+    timeout: int = 10
+    """Seconds for one attempt."""
+    retries: int = 3
+    """Further attempts after a failed one."""
+    interval: int = 2
+    """Seconds between two attempts."""
+
+
+Check = CommandCheck | HttpCheck
+
+
+@dataclass(frozen=True, kw_only=True)
+class Environment:
+    """A declared state at a site."""
+
+    name: str
+    release: str
+    version: str
+    targets: tuple[TargetWanted, ...]
+    """In the order in which they are deployed to."""
+    health: tuple[Check, ...]
+    """In the order in which they are checked."""
+    hooks: hooks.Hooks
+    """The site's own; their programs are absolute paths."""
+    policy: Literal["none"]
+    path: Path
+    """The file that says so."""
+    declared: Mapping[str, Any]
+    """The same as plain values, to be kept."""
+
+
+def load(path: Path) -> Environment:
+    """Read the environment in the file `path`.
+
+    Raises:
+        UsageError: it does not validate; the message lists every problem with file, line, column and path.
+    """
+    environment = document.parse(path)
+    further = [
+        *obey(environment, ("environment",), names.check_release),
+        *obey(environment, ("release",), names.check_release),
+        *obey(environment, ("version",), names.check_version),
+    ]
+    check(environment, schema(), further=further)
+    return of(environment.value, path)
+
+
+def of(value: Mapping[str, Any], path: Path) -> Environment:
+    """The environment that `value` declares, which `load` has accepted, now or before."""
+    return Environment(
+        name=value["environment"],
+        release=value["release"],
+        version=value["version"],
+        targets=tuple(_target(target) for target in value["targets"]),
+        health=tuple(_check(entry) for entry in value.get("health", ())),
+        hooks=hooks.convert(value.get("hooks", {})),
+        policy=value["policy"],
+        path=path,
+        declared=value,
+    )
+
+
+def _target(target: Mapping[str, Any]) -> TargetWanted:
+    return TargetWanted(kind=target["kind"], settings={key: target[key] for key in target if key != "kind"})
+
+
+def _check(entry: Mapping[str, Any]) -> Check:
+    numbers = {key: int(value) for key, value in entry.items() if key not in ("command", "http")}
+    if "command" in entry:
+        return CommandCheck(command=tuple(entry["command"]), **numbers)
+    return HttpCheck(url=entry["http"], **numbers)
+
+
+def schema() -> dict[str, Any]:
+    """The JSON Schema of an environment, with the keys of every target that is there."""
+    targets = kinds("installer.targets", "sealift.targets")
+    what = "What the release is deployed to; the other keys depend on it."
+    return {
+        "$schema": "https://json-schema.org/draft/2020-12/schema",
+        "title": "Sealift environment",
+        "description": "What a site runs, and where.",
+        "type": "object",
+        "properties": {
+            "environment": name(names.RELEASE, f"The environment's name: {NAME_FORM}."),
+            "release": name(names.RELEASE, f"The name of the release that it runs: {NAME_FORM}."),
+            "version": name(names.VERSION, f"The version of that release: {VERSION_FORM}."),
+            "targets": {
+                "description": "Where the release is deployed to, in this order: at least one target.",
+                "type": "array",
+                "minItems": 1,
+                "maxItems": TARGETS_MAX,
+                "uniqueItems": True,
+                "items": {
+                    "description": "One target.",
+                    "oneOf": [branch("kind", kind, targets[kind].SCHEMA, what) for kind in targets],
+                },
+            },
+            "health": {
+                "description": "What must hold after the switch; where it does not, the former release returns.",
+                "type": "array",
+                "maxItems": CHECKS_MAX,
+                "items": {
+                    "description": "One check, by command or by http.",
+                    "oneOf": [_health("command"), _health("http")],
+                },
+            },
+            "hooks": {
+                "description": "The site's own commands around the switch.",
+                **hooks.schema(absolute=True),
+            },
+            "policy": {
+                "description": "Which rules a release must meet before it is deployed. So far there is only 'none': "
+                "what the site trusts is deployed. It is written out, so that nothing is left open by oversight.",
+                "const": "none",
+            },
+        },
+        "required": ["environment", "release", "version", "targets", "policy"],
+        "additionalProperties": False,
+    }
+
+
+def _health(kind: Literal["command", "http"]) -> dict[str, Any]:
+    own: dict[str, Any] = {
+        "command": {
+            "command": hooks.command("Healthy if this program exits with 0; no shell reads it.", absolute=True)
+        },
+        "http": {
+            "http": {
+                "description": "Healthy if a GET of this URL, http:// or https://, answers with the status.",
+                "type": "string",
+                "maxLength": 2048,
+                "pattern": r"^https?://[A-Za-z0-9._:\[\]-]+([/?][!-~]*)?$",
+            },
+            "status": {
+                "description": "The status that is wanted, 200 where nothing is said.",
+                "type": "integer",
+                "minimum": 100,
+                "maximum": 599,
+                "default": 200,
+            },
+        },
+    }[kind]
+    return {
+        "type": "object",
+        "properties": {
+            **own,
+            "timeout": hooks.seconds("For one attempt.", default=10),
+            "retries": {
+                "description": "Further attempts after a failed one, 3 where nothing is said.",
+                "type": "integer",
+                "minimum": 0,
+                "maximum": TRIES_MAX,
+                "default": 3,
+            },
+            "interval": hooks.seconds("Between two attempts.", least=0, default=2),
+        },
+        "required": [kind],
+        "additionalProperties": False,
+    }
+
+
+if __name__ == "__main__":
+    json.dump(schema(), sys.stdout, indent=2)
+    sys.stdout.write("\n")

@@ -1,0 +1,80 @@
+"""Whether a deployed folder still holds a release, file by file. What it holds besides does not count."""
+
+from __future__ import annotations
+
+import contextlib
+import hashlib
+import os
+import stat
+from collections.abc import Iterator
+from pathlib import Path
+from typing import NamedTuple
+
+from sealift.crew import Body, Channel, Crew
+from sealift.tree import Entry
+
+from .store import Store
+from .writing import Deployable
+
+_BATCH = 256
+_BYTES = 16 << 20
+
+
+class _Task(NamedTuple):
+    entries: list[tuple[str, Entry]]
+
+
+def intact(deployable: Deployable, store: Store, folder: Path, workers: int) -> bool:
+    """Whether every entry of the release stands below `folder` with its type, mode and content.
+
+    Raises:
+        IntegrityError: a tree in the store is damaged.
+    """
+    with Crew(workers, _body(folder)) as crew:
+        return all(crew.run(_tasks(deployable, store)))
+
+
+def _tasks(deployable: Deployable, store: Store) -> Iterator[_Task]:
+    batch: list[tuple[str, Entry]] = []
+    size = 0
+    for artifact in deployable.release.artifacts:
+        prefix = deployable.folder_of(artifact.name)
+        for entry in store.entries(artifact):
+            batch.append((prefix + entry.path, entry))
+            size += entry.size
+            if len(batch) >= _BATCH or size > _BYTES:
+                yield _Task(batch)
+                batch, size = [], 0
+    if batch:
+        yield _Task(batch)
+
+
+def _body(folder: Path) -> Body:
+    def body(channel: Channel) -> None:
+        root = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
+        while True:
+            task: _Task = channel.receive()
+            channel.send(all(_same(path, entry, root) for path, entry in task.entries))
+
+    return body
+
+
+def _same(path: str, entry: Entry, root: int) -> bool:
+    with contextlib.suppress(OSError):
+        if entry.type == "link":
+            return os.readlink(path, dir_fd=root) == entry.target
+        if entry.type == "dir":
+            return stat.S_ISDIR(os.stat(path, dir_fd=root, follow_symlinks=False).st_mode)
+        descriptor = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC, dir_fd=root)
+        try:
+            return _same_file(descriptor, entry)
+        finally:
+            os.close(descriptor)
+    return False
+
+
+def _same_file(descriptor: int, entry: Entry) -> bool:
+    status = os.fstat(descriptor)
+    if status.st_size != entry.size or stat.S_IMODE(status.st_mode) != int(entry.mode, 8):
+        return False
+    return all(hashlib.sha256(os.read(descriptor, size)).hexdigest() == digest for digest, size in entry.pieces())

@@ -1,0 +1,173 @@
+"""The plan: what an apply or a rollback will do, decided from what is known, without touching anything."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any, Literal
+
+from sealift.errors import UsageError
+
+from .deployments import Deployed, State
+from .environment import Environment
+from .state import Admitted
+from .state import State as SiteState
+from .targets import Sight, identity_of
+
+
+@dataclass(frozen=True, kw_only=True)
+class Step:
+    """What happens at one target."""
+
+    kind: str
+    place: str
+    action: Literal["switch", "none"]
+    before: str | None
+    """What serves there."""
+    after: str
+    """What will serve there."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Plan:
+    """Everything that an operation will do, in order."""
+
+    action: Literal["apply", "rollback"]
+    environment: Environment
+    admitted: Admitted
+    before: State
+    after: State
+    steps: tuple[Step, ...]
+    rules: tuple[str, ...]
+    """Each rule of the policy, and why it passes."""
+
+    @property
+    def pending(self) -> bool:
+        """Whether anything is to be changed."""
+        return any(step.action != "none" for step in self.steps) or self._settings_differ
+
+    @property
+    def _settings_differ(self) -> bool:
+        current = self.before.current
+        return current is None or current.environment["targets"] != self.environment.declared["targets"]
+
+    def document(self) -> dict[str, Any]:
+        """The plan as plain values."""
+        former = self.before.current
+        return {
+            "action": self.action,
+            "environment": self.environment.name,
+            "pending": self.pending,
+            "from": former.label if former else None,
+            "to": self.admitted.label,
+            "manifest": self.admitted.part.release.sha256,
+            "targets": [
+                {
+                    "kind": step.kind,
+                    "place": step.place,
+                    "action": step.action,
+                    "from": step.before,
+                    "to": step.after,
+                }
+                for step in self.steps
+            ],
+            "policy": list(self.rules),
+        }
+
+
+def plan_apply(environment: Environment, before: State, site: SiteState, seen: Sequence[Sight], now: datetime) -> Plan:
+    """What makes the environment what is declared.
+
+    Args:
+        environment: what is declared.
+        before: what it runs.
+        site: what the site admitted.
+        seen: what is seen at each of the declared targets.
+        now: the time of the deployment.
+
+    Raises:
+        UsageError: the release was not admitted.
+    """
+    admitted = site.release(environment.release, environment.version)
+    if admitted is None:
+        has = sorted(each.version for each in site.admitted if each.name == environment.release)
+        raise UsageError(
+            f"{environment.release}@{environment.version} is not at this site",
+            hint=f"it has {', '.join(has)}: correct {environment.path}, or import a bundle that holds it"
+            if has
+            else "import a bundle that holds it: sealift-install import",
+        )
+    deployed = Deployed(
+        release=admitted.name,
+        version=admitted.version,
+        manifest=admitted.part.release.sha256,
+        environment=dict(environment.declared),
+        time=now,
+    )
+    steps = _steps(environment, admitted, seen)
+    serving = before.current
+    again = serving is not None and serving.manifest == deployed.manifest
+    after = State(environment=environment.name, current=deployed, previous=before.previous if again else before.current)
+    return Plan(
+        action="apply",
+        environment=environment,
+        admitted=admitted,
+        before=before,
+        after=after,
+        steps=steps,
+        rules=("none: whatever the site's root signed may be deployed",),
+    )
+
+
+def plan_rollback(before: State, site: SiteState, seen: Sequence[Sight], now: datetime) -> Plan:
+    """What returns the environment to the release that served before.
+
+    Raises:
+        UsageError: there is none, or the site no longer holds it.
+    """
+    previous, current = before.previous, before.current
+    if previous is None or current is None:
+        raise UsageError(
+            f"environment {before.environment} has no former release to return to",
+            hint="see what was deployed: sealift-install history",
+        )
+    admitted = site.release(previous.release, previous.version)
+    if admitted is None:
+        raise UsageError(
+            f"{previous.label} is no longer at this site", hint="import a bundle that holds it, then roll back again"
+        )
+    environment = previous.declared
+    return Plan(
+        action="rollback",
+        environment=environment,
+        admitted=admitted,
+        before=before,
+        after=State(
+            environment=before.environment,
+            current=Deployed(
+                release=previous.release,
+                version=previous.version,
+                manifest=previous.manifest,
+                environment=previous.environment,
+                time=now,
+            ),
+            previous=current,
+        ),
+        steps=_steps(environment, admitted, seen),
+        rules=("none: whatever the site's root signed may be deployed",),
+    )
+
+
+def _steps(environment: Environment, admitted: Admitted, seen: Sequence[Sight]) -> tuple[Step, ...]:
+    identity = identity_of(admitted.version, admitted.part.release.sha256)
+    return tuple(
+        Step(
+            kind=wanted.kind,
+            place=sight.place,
+            action="none" if sight.serving == identity else "switch",
+            before=sight.serving,
+            after=identity,
+        )
+        for wanted, sight in zip(environment.targets, seen, strict=True)
+    )

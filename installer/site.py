@@ -1,0 +1,373 @@
+"""A site: one folder that holds what an isolated place trusts, admitted and did.
+
+    lock  state.json  marks.json  ledger.jsonl  store/{packs,trees,index,manifests}/  environments/<name>/
+
+Every change happens under the lock and in one order: the state (the rename of `state.json` is the commit), the
+commit's events in the ledger, the marks. After a kill or a failure at any point the site is either as before
+or as after: whoever opens or locks it next appends the events that the ledger still lacks, each exactly once,
+and writes the marks. A reader takes no lock: it reads the marks first, so that what it reads after them can
+only be newer.
+
+Enrolment follows the same order, which makes the one moment without marks unambiguous (see `state`).
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+from collections.abc import Iterator, Mapping, Sequence
+from datetime import UTC, datetime
+from pathlib import Path
+
+import msgspec
+
+from sealift import durable
+from sealift.digest import sha256
+from sealift.errors import StoreError, TrustError
+from sealift.names import visible
+from sealift.trust import Versions, anchor, check_fingerprint
+from sealift.tuf_rules import read as read_metadata
+
+from . import ledger as ledgers
+from .ledger import Event, Head, Ledger
+from .state import (
+    Marks,
+    State,
+    check_against_marks,
+    fallen_versions,
+    missing_marks,
+    missing_state,
+    read_marks,
+    read_state,
+    write_marks,
+    write_state,
+)
+
+STORE = ("packs", "trees", "index", "manifests")
+"""The folders of the store, each for one kind of content file."""
+
+_ENROL = "begin one with `sealift-install enroll`"
+_OWN = {"lock", "store", "environments"}
+_PARTIAL = (f"{durable.TEMPORARY}state.json.", f"{durable.TEMPORARY}marks.json.")
+_COMMIT_KEYS = {"generation", "ordinal"}
+
+
+class Site:
+    """An enrolled site. Make it with `create` or `open`."""
+
+    def __init__(self, path: Path, *, created: bool = False) -> None:
+        self.path = path
+        self.ledger = Ledger(path / "ledger.jsonl")
+        self.created = created
+        """Whether `create` enrolled it just now, rather than found it enrolled with the same root."""
+        self._held = False
+        self._dirty = False
+        self._state, self._digest, self._marks = self._load()
+
+    @property
+    def state(self) -> State:
+        """The state as last read: when the site was opened or locked, or by the last commit."""
+        return self._state
+
+    @property
+    def marks(self) -> Marks | None:
+        """The high-water marks as last read; None right after an enrolment that was cut short."""
+        return self._marks
+
+    @property
+    def store(self) -> Path:
+        """The folder of the store."""
+        return self.path / "store"
+
+    @property
+    def environments(self) -> Path:
+        """The folder that has one folder for each environment."""
+        return self.path / "environments"
+
+    @classmethod
+    def create(cls, path: Path, root: bytes, fingerprint: str, now: datetime, *, name: str | None = None) -> Site:
+        """Enrol the folder `path` with a root; with the root that it has already, nothing changes.
+
+        Args:
+            path: a folder that is empty or missing, or was enrolled with the same root.
+            root: root metadata.
+            fingerprint: its SHA-256, as it came on another way.
+            now: the time.
+            name: what the site is called; the folder's name by default.
+
+        Raises:
+            UsageError: `fingerprint` is not one.
+            MalformedError: `root` is no root metadata.
+            TrustError: the fingerprint is another root's, the root does not hold, the site is enrolled with
+                another root, or its state is missing or damaged.
+            StoreError: the folder holds something else, or cannot be written.
+        """
+        now = now.astimezone(UTC).replace(microsecond=0)
+        check_fingerprint(root, fingerprint)
+        if _is_there(path / "state.json"):
+            return cls._reopened(path, root)
+        trust = anchor(root, fingerprint, reference=now)
+        _check_vacant(path)
+        durable.make_folder(path, mode=0o700)
+        with durable.storing(path):
+            _check_owner(path)
+            os.chmod(path, 0o700)
+        with durable.locked(path / "lock", what="this site"):
+            if _is_there(path / "state.json"):
+                return cls._reopened(path, root)
+            _check_vacant(path)
+            _sweep(path)
+            for folder in (*(path / "store" / kind for kind in STORE), path / "environments"):
+                durable.make_folder(folder, mode=0o700)
+            version = read_metadata("root", root, "the root").version
+            state = State(
+                generation=1,
+                name=visible(name if name is not None else path.resolve().name)[:64],
+                enrolled=now,
+                trust=trust,
+                versions=Versions(root=version),
+                newest=now,
+                outbox=_numbered([ledgers.event("enrolled", {"root": version, "fingerprint": sha256(root)}, now)], 1),
+            )
+            write_state(path / "state.json", state)
+            site = cls(path, created=True)
+            site._finish()
+            return site
+
+    @classmethod
+    def open(cls, path: Path) -> Site:
+        """Open an enrolled site, and finish what a kill left undone where that is possible now.
+
+        Raises:
+            TrustError: the folder is not this user's alone to write, or its state or ledger is missing, damaged,
+                older than what the site has seen, or of a newer format.
+            StoreError: there is no site, or it cannot be read.
+        """
+        with durable.storing(path):
+            if not path.is_dir():
+                raise StoreError(f"{path} is no site: there is no such folder", hint=_ENROL)
+            _check_owner(path)
+        site = cls(path)
+        if site._unfinished:
+            with contextlib.suppress(StoreError), site.lock():
+                pass  # busy or read-only: the next command that can lock the site finishes it
+        return site
+
+    @contextlib.contextmanager
+    def lock(self, *, wait: float = 0.0) -> Iterator[None]:
+        """Hold the site's lock for a change, on the newest state; finishes what a kill left undone.
+
+        Args:
+            wait: seconds to wait for another command.
+
+        Raises:
+            StoreError: another command holds it, or the folder cannot be written.
+            TrustError: see `open`.
+        """
+        if self._held:
+            raise RuntimeError("the lock of this site is held already")
+        with durable.locked(self.path / "lock", what="this site", wait=wait):
+            self._held = True
+            try:
+                _sweep(self.path)
+                self._settle()
+                yield
+            finally:
+                self._held = False
+
+    def commit(self, state: State, events: Sequence[Event]) -> State:
+        """Make `state` the site's, and `events` part of its ledger, in one step; the lock is held.
+
+        Args:
+            state: made from `self.state` as it is under the lock. Its generation and outbox are set here, and
+                its newest time never goes back.
+            events: what the change is, from `ledger.event`.
+
+        Returns:
+            The state as it is now.
+
+        Raises:
+            TrustError: a version would fall below one that the site has seen.
+            StoreError: the disk refused, or the site changed since `state` was made. The site is as before, or
+                as after where the disk failed behind the rename; it is never in between.
+        """
+        self._check_held()
+        if self._dirty:
+            self._settle()
+        former = self._state
+        if state.generation != former.generation:
+            raise StoreError("the site has changed meanwhile", hint="run the same command again")
+        if fallen := fallen_versions(state.versions, former.versions):
+            raise TrustError(f"this would take the site back to something older ({fallen})")
+        generation = former.generation + 1
+        state = msgspec.structs.replace(
+            state,
+            generation=generation,
+            newest=max(state.newest.astimezone(UTC).replace(microsecond=0), former.newest),
+            outbox=_numbered(events, generation),
+        )
+        self._dirty = True
+        digest = write_state(self.path / "state.json", state)
+        self._state, self._digest = state, digest
+        try:
+            self._finish()
+        except StoreError as error:
+            raise StoreError(
+                f"the change is made, but the ledger does not say so yet: {error.message}",
+                hint="make room; the next command that opens the site writes what is missing",
+            ) from error
+        self._dirty = False
+        return state
+
+    def record(self, name: str, detail: Mapping[str, object], now: datetime) -> None:
+        """Add an event that changes nothing, such as a refusal, to the ledger; the lock is held.
+
+        Raises:
+            StoreError: the disk refused.
+        """
+        self._check_held()
+        if _COMMIT_KEYS & detail.keys():
+            raise ValueError("the detail of an event says nothing about generations")
+        noted = ledgers.event(name, detail, now)
+        if self._dirty:
+            self._settle()
+        after = self._marks.ledger if self._marks else ledgers.START
+        self._dirty = True
+        head = self.ledger.append_all([noted], after=after)
+        self._remember(head)
+        self._dirty = False
+
+    def reference(self, now: datetime) -> datetime:
+        """The time to judge expiry by: the clock, but never before the newest time that this site has seen."""
+        return max(now.astimezone(UTC), self._state.newest)
+
+    @classmethod
+    def _reopened(cls, path: Path, root: bytes) -> Site:
+        site = cls.open(path)
+        if site.state.trust.roots[0] != root:
+            raise TrustError(
+                f"{path} is enrolled already, with another root", hint="enrol a new site folder for another depot"
+            )
+        return site
+
+    @property
+    def _unfinished(self) -> bool:
+        return self._marks is None or self._marks.generation != self._state.generation
+
+    def _check_held(self) -> None:
+        if not self._held:
+            raise RuntimeError("the lock of this site is not held")
+
+    def _load(self) -> tuple[State, str, Marks | None]:
+        """Read marks, state and ledger, in this order; again, where a commit came between."""
+        self._dirty = False
+        while True:
+            marks = read_marks(self.path / "marks.json")
+            try:
+                return *self._match(marks), marks
+            except TrustError:
+                if read_marks(self.path / "marks.json") == marks:
+                    raise
+
+    def _match(self, marks: Marks | None) -> tuple[State, str]:
+        """The state and its digest, which must fit to the marks and to the ledger."""
+        found = read_state(self.path / "state.json")
+        if found is None:
+            if marks or _has_content(self.path):
+                raise missing_state(marks)
+            raise StoreError(f"{self.path} is no site", hint=_ENROL)
+        state, digest = found
+        if marks:
+            check_against_marks(state, digest, marks)
+            self.ledger.tail(marks.ledger)
+        else:
+            tail = self.ledger.tail(ledgers.START)
+            own = {(1, ordinal) for ordinal in range(len(state.outbox))}
+            if state.generation != 1 or tail.others or not tail.committed <= own or _has_files(self.path):
+                raise missing_marks(state)
+        return state, digest
+
+    def _settle(self) -> None:
+        """Under the lock: read everything again, and finish what was left undone."""
+        self._state, self._digest, self._marks = self._load()
+        self._finish()
+
+    def _finish(self) -> None:
+        """Append the events that the ledger lacks, and bring the marks up to the state and the ledger."""
+        after = self._marks.ledger if self._marks else ledgers.START
+        tail = self.ledger.tail(after)
+        head = tail.head
+        if self._unfinished:
+            missing = [
+                event
+                for ordinal, event in enumerate(self._state.outbox)
+                if (self._state.generation, ordinal) not in tail.committed
+            ]
+            head = self.ledger.append_all(missing, after=after)
+        if self._unfinished or head != after:
+            self._remember(head)
+
+    def _remember(self, head: Head) -> None:
+        self._marks = write_marks(self.path / "marks.json", self._state, self._digest, head)
+
+
+def _numbered(events: Sequence[Event], generation: int) -> tuple[Event, ...]:
+    return tuple(
+        msgspec.structs.replace(event, detail={**event.detail, "generation": generation, "ordinal": ordinal})
+        for ordinal, event in enumerate(events)
+    )
+
+
+def _is_there(path: Path) -> bool:
+    with durable.storing(path):
+        return os.path.lexists(path)
+
+
+def _check_owner(path: Path) -> None:
+    """Refuse a site folder that somebody else owns or may write."""
+    found = os.stat(path)
+    if found.st_uid != os.geteuid():
+        raise TrustError(
+            f"{path} belongs to another user (uid {found.st_uid})",
+            hint="run as that user, or name your own site folder",
+        )
+    if found.st_mode & 0o022:
+        raise TrustError(
+            f"{path} can be written by others (mode {found.st_mode & 0o7777:04o})",
+            hint=f"make sure that nobody changed it, then: chmod go-w {path}",
+        )
+
+
+def _check_vacant(path: Path) -> None:
+    """Refuse to enrol a folder that holds something already."""
+    with durable.storing(path):
+        if not os.path.lexists(path):
+            return
+        names = {name for name in os.listdir(path) if not name.startswith(durable.TEMPORARY)}
+    if names & {"marks.json", "ledger.jsonl"} or _has_files(path):
+        raise missing_state(read_marks(path / "marks.json"))
+    if others := sorted(names - _OWN):
+        raise StoreError(
+            f"{path} is not empty and is no site: it holds {visible(others[0])!r}", hint="name an empty or a new folder"
+        )
+
+
+def _has_content(path: Path) -> bool:
+    return _is_there(path / "ledger.jsonl") or _has_files(path)
+
+
+def _has_files(path: Path) -> bool:
+    """Whether the store or an environment holds anything that is complete."""
+    for folder in (*(path / "store" / kind for kind in STORE), path / "environments"):
+        with durable.storing(folder), contextlib.suppress(FileNotFoundError), os.scandir(folder) as entries:
+            if any(not entry.name.startswith(durable.TEMPORARY) for entry in entries):
+                return True
+    return False
+
+
+def _sweep(path: Path) -> None:
+    """Remove what a killed command left half-written beside the state; the lock is held."""
+    with durable.storing(path):
+        for name in os.listdir(path):
+            if name.startswith(_PARTIAL):
+                os.unlink(path / name)

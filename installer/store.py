@@ -1,0 +1,95 @@
+"""The site's content store: packs, trees, indexes and manifests, each a file named by its digest.
+
+Nothing in it is trusted by its place: whoever reads a file checks its digest against what the site's
+state says. So a file that was damaged after it was admitted is noticed before it is used.
+"""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Iterator
+from pathlib import Path
+
+from sealift import index as indexes
+from sealift import manifest as manifests
+from sealift import tree as trees
+from sealift.digest import check
+from sealift.durable import storing
+from sealift.errors import IntegrityError
+from sealift.index import Frame
+from sealift.listing import Blob, ListingBlob, file_name
+from sealift.manifest import Artifact, Part, Release
+from sealift.tree import Entry
+
+FOLDERS = ("packs", "trees", "index", "manifests")
+_REPAIR = "import a bundle that holds it: that repairs the store"
+
+
+class Store:
+    """The folder `store/` of a site."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+
+    def pack(self, blob: Blob) -> Path:
+        """Where a pack is or would be."""
+        return self.folder / "packs" / file_name(blob)
+
+    def tree(self, blob: Blob) -> Path:
+        """Where a tree is or would be."""
+        return self.folder / "trees" / file_name(blob)
+
+    def index(self, blob: Blob) -> Path:
+        """Where an index is or would be."""
+        return self.folder / "index" / file_name(blob)
+
+    def manifest(self, blob: Blob) -> Path:
+        """Where a manifest is or would be."""
+        return self.folder / "manifests" / f"{blob.sha256}.json"
+
+    def release(self, blob: Blob) -> Release:
+        """An admitted release's manifest.
+
+        Raises:
+            IntegrityError: it is missing or damaged.
+        """
+        return manifests.release(_load(self.manifest(blob), blob))
+
+    def entries(self, artifact: Artifact) -> Iterator[Entry]:
+        """The entries of an admitted artifact.
+
+        Raises:
+            IntegrityError: its tree is missing or damaged.
+        """
+        return trees.entries(_load(self.tree(artifact.tree), artifact.tree), artifact.tree, artifact.digest)
+
+    def frames(self, blob: ListingBlob) -> Iterator[Frame]:
+        """The frames of an admitted index.
+
+        Raises:
+            IntegrityError: it is missing or damaged.
+        """
+        return indexes.frames(_load(self.index(blob), blob), blob)
+
+    def files_of(self, part: Part) -> Iterator[tuple[Path, Blob]]:
+        """Every file that an admitted part needs.
+
+        Raises:
+            IntegrityError: its release manifest is missing or damaged.
+        """
+        yield self.manifest(part.release), part.release
+        yield self.index(part.index), part.index
+        for artifact in self.release(part.release).artifacts:
+            yield self.tree(artifact.tree), artifact.tree
+        for pack in part.packs:
+            yield self.pack(pack), pack
+
+
+def _load(path: Path, blob: Blob) -> bytes:
+    content = b""
+    with storing(path), contextlib.suppress(FileNotFoundError), path.open("rb") as file:
+        content = file.read(blob.length + 1)
+    if len(content) != blob.length:
+        raise IntegrityError(f"{path} is missing or has another size", hint=_REPAIR)
+    check(content, blob.sha256, str(path))
+    return content

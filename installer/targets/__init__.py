@@ -1,0 +1,93 @@
+"""Targets: the places that a release is deployed to. One module here, or one entry point, is one kind.
+
+A target module offers two names:
+
+- `SCHEMA`: the JSON Schema of the keys that an environment gives a target of this kind.
+- `target(settings, workplace)`: the `Target` that these settings name.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Protocol
+
+from sealift.progress import Progress
+
+from ..store import Store
+from ..writing import Deployable
+
+NOT_KINDS = frozenset({"probe"})
+"""Modules here that are no kind of target."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Workplace:
+    """What a target may use besides its settings."""
+
+    store: Store
+    workers: int
+    progress: Progress
+
+
+@dataclass(frozen=True, kw_only=True)
+class Staged:
+    """What staging did."""
+
+    folder: Path | None
+    """Where hooks of the release run."""
+    written: int = 0
+    """Bytes of files that were written."""
+    reused: int = 0
+    """Bytes of files that were taken from the former release."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Sight:
+    """What is seen at a target."""
+
+    place: str
+    serving: str | None
+    """The identity (`identity_of`) of the release that serves there."""
+
+
+class Target(Protocol):
+    """A place that a release is deployed to. Return to a former release is `activate` of it."""
+
+    place: str
+    """Where it is, for people."""
+
+    def current(self) -> str | None:
+        """The identity (`identity_of`) of the release that serves there, or None.
+
+        Raises:
+            UsageError: something else than Sealift's own stands there.
+        """
+
+    def stage(self, deployable: Deployable, former: Deployable | None) -> Staged:
+        """Make a release ready, invisibly and repeatably.
+
+        Raises:
+            IntegrityError: the store is damaged.
+            StoreError: the disk refuses.
+        """
+
+    def activate(self, identity: str | None) -> None:
+        """Let a staged release serve, atomically; with None, nothing.
+
+        Raises:
+            StoreError: the disk refuses; what served before serves on.
+        """
+
+    def prune(self, keep: Collection[str]) -> int:
+        """Remove staged releases other than these identities and the one that serves; return how many.
+
+        Raises:
+            StoreError: the disk refuses.
+        """
+
+
+def identity_of(version: str, manifest: str) -> str:
+    """What a deployed release is called at a target: its version and the start of its manifest's digest."""
+    return f"{version}-{manifest[:12]}"

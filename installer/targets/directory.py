@@ -1,0 +1,186 @@
+"""Target `directory`: a folder for each release, and a link `current` to the one that serves.
+
+    /srv/shop/current -> releases/1.1.0-9f86d081884c
+    /srv/shop/releases/1.0.0-2c26b46b68ff/ …
+
+A release is written into a folder that only this user can enter, made durable, and renamed; the switch
+is the rename of a link. A folder that is there already is checked against its tree, file by file.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import shutil
+from collections.abc import Collection, Mapping
+from pathlib import Path
+from typing import Any
+
+from sealift.durable import TEMPORARY, make_folder, storing, sync_folder
+from sealift.errors import UsageError
+
+from ..intact import intact
+from ..writing import Deployable, Former, Reuse, clones, write
+from . import Staged, Workplace, identity_of
+
+SCHEMA: Mapping[str, Any] = {
+    "type": "object",
+    "properties": {
+        "path": {
+            "description": "The folder that holds the releases and the link 'current', as an absolute path.",
+            "type": "string",
+            "pattern": "^/[^\\u0000]*$",
+            "maxLength": 3072,
+        },
+        "reuse": {
+            "description": "How unchanged files are taken from the release before: 'reflink' clones them where the "
+            "file system can, 'hardlink' shares them (what writes to one release then writes to both), 'none' writes "
+            "every file anew. 'reflink' where nothing is said.",
+            "enum": ["reflink", "hardlink", "none"],
+            "default": "reflink",
+        },
+    },
+    "required": ["path"],
+    "additionalProperties": False,
+}
+CURRENT, RELEASES = "current", "releases"
+
+
+class Directory:
+    """A folder of releases with the link to the one that serves."""
+
+    def __init__(self, root: Path, reuse: Reuse, workplace: Workplace) -> None:
+        self.place = str(root)
+        self._root = root
+        self._releases = root / RELEASES
+        self._reuse: Reuse = reuse
+        self._workplace = workplace
+
+    def current(self) -> str | None:
+        """The folder that `current` links to.
+
+        Raises:
+            UsageError: `current` is no link of ours.
+            StoreError: the folder cannot be read.
+        """
+        link = self._root / CURRENT
+        with storing(link):
+            if not os.path.lexists(link):
+                return None
+            if not link.is_symlink():
+                raise UsageError(
+                    f"{link} is not a link that sealift made",
+                    hint="move it away, or name another path in the environment",
+                )
+            folder, name = os.path.split(os.readlink(link))
+        if folder != RELEASES or not name or name.startswith("."):
+            raise UsageError(
+                f"{link} links to something that sealift did not deploy",
+                hint="move it away, or name another path in the environment",
+            )
+        return name
+
+    def stage(self, deployable: Deployable, former: Deployable | None) -> Staged:
+        """Write the release's folder, unless it is there and intact.
+
+        Raises:
+            IntegrityError: the store is damaged.
+            StoreError: the disk refuses; nothing that served is touched.
+        """
+        identity = identity_of(deployable.release.version, deployable.part.release.sha256)
+        folder = self._releases / identity
+        make_folder(self._releases)
+        self._sweep()
+        if folder.is_dir():
+            if intact(deployable, self._workplace.store, folder, self._workplace.workers):
+                return Staged(folder=folder)
+            self._set_aside(folder)
+        temporary = self._releases / f"{TEMPORARY}{identity}"
+        total = sum(artifact.bytes for artifact in deployable.release.artifacts)
+        try:
+            with storing(temporary):
+                os.mkdir(temporary, 0o700)
+            reused = write(
+                deployable,
+                self._workplace.store,
+                temporary,
+                former=self._former(former),
+                workers=self._workplace.workers,
+                progress=self._workplace.progress,
+            )
+            with storing(folder):
+                os.chmod(temporary, 0o755)
+                os.rename(temporary, folder)
+                sync_folder(self._releases)
+        except BaseException:
+            shutil.rmtree(temporary, ignore_errors=True)
+            raise
+        return Staged(folder=folder, written=total - reused, reused=reused)
+
+    def _former(self, former: Deployable | None) -> Former | None:
+        if former is None or self._reuse == "none":
+            return None
+        folder = self._releases / identity_of(former.release.version, former.part.release.sha256)
+        if not folder.is_dir() or (self._reuse == "reflink" and not clones(self._releases, self._releases)):
+            return None
+        return Former(deployable=former, folder=folder, reuse=self._reuse)
+
+    def activate(self, identity: str | None) -> None:
+        """Turn the link `current` to a staged release, or remove it.
+
+        Raises:
+            StoreError: the disk refuses; the link is as it was.
+        """
+        link, new = self._root / CURRENT, self._root / f"{TEMPORARY}{CURRENT}"
+        with storing(link):
+            with contextlib.suppress(FileNotFoundError):
+                os.unlink(new)
+            if identity is None:
+                with contextlib.suppress(FileNotFoundError):
+                    os.unlink(link)
+            else:
+                (self._releases / identity).stat()
+                os.symlink(f"{RELEASES}/{identity}", new)
+                os.replace(new, link)
+            if self._root.is_dir():
+                sync_folder(self._root)
+
+    def prune(self, keep: Collection[str]) -> int:
+        """Remove the folders of releases other than `keep` and the one that serves.
+
+        Raises:
+            StoreError: the disk refuses.
+        """
+        if not self._releases.is_dir():
+            return 0
+        self._sweep()
+        stay = {*keep, self.current()}
+        removed = 0
+        with storing(self._releases):
+            for name in sorted(os.listdir(self._releases)):
+                if name not in stay and not name.startswith("."):
+                    self._set_aside(self._releases / name)
+                    removed += 1
+        return removed
+
+    def _set_aside(self, folder: Path) -> None:
+        """Remove a folder; killed half-way, it no longer has its name."""
+        aside = folder.with_name(f"{TEMPORARY}{folder.name}")
+        with storing(folder):
+            os.rename(folder, aside)
+            shutil.rmtree(aside)
+
+    def _sweep(self) -> None:
+        with storing(self._releases):
+            for name in os.listdir(self._releases):
+                if name.startswith(TEMPORARY):
+                    path = self._releases / name
+                    if path.is_dir() and not path.is_symlink():
+                        shutil.rmtree(path)
+                    else:
+                        path.unlink()
+
+
+def target(settings: Mapping[str, Any], workplace: Workplace) -> Directory:
+    """The directory target that `settings` names."""
+    return Directory(Path(settings["path"]), settings.get("reuse", "reflink"), workplace)

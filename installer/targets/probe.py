@@ -1,0 +1,31 @@
+"""The HTTP health probe: one GET of a service inside the site. It follows no redirect and reads no body."""
+
+from __future__ import annotations
+
+import http.client
+import urllib.parse
+
+
+def probe(url: str, *, status: int, timeout: float) -> str | None:
+    """What is wrong with the answer to a GET of `url`; None where it has the status that is wanted.
+
+    Args:
+        url: `http://` or `https://`; of the latter the certificate is checked.
+        status: the HTTP status that means health.
+        timeout: seconds for connecting, and again for the answer.
+    """
+    parts = urllib.parse.urlsplit(url)
+    kind = http.client.HTTPSConnection if parts.scheme == "https" else http.client.HTTPConnection
+    try:
+        connection = kind(parts.hostname or "", parts.port, timeout=timeout)
+    except ValueError as error:
+        return f"cannot be asked: {error}"
+    path = (parts.path or "/") + (f"?{parts.query}" if parts.query else "")
+    try:
+        connection.request("GET", path, headers={"User-Agent": "sealift", "Connection": "close"})
+        answer = connection.getresponse().status
+    except (OSError, http.client.HTTPException) as error:
+        return f"did not answer: {str(error).lower() or type(error).__name__}"
+    finally:
+        connection.close()
+    return None if answer == status else f"answered with status {answer}, and {status} is wanted"
