@@ -14,30 +14,33 @@ from .sources import Found
 
 WINDOW = 4 << 20
 """Bytes of content in a group at most: one frame's worth (4 MiB frames are 3 to 6% smaller than 1 MiB ones)."""
+ENTRIES_MAX = 4096
+"""Entries of a group at most."""
 
 
-class Reading(NamedTuple):
-    """What a worker is to read: one file, or one window of it."""
+class Window(NamedTuple):
+    """A part of a large file."""
 
-    origin: str
-    stamp: tuple[int, int]
-    size: int
-    """Bytes of the whole file."""
+    file: Found
     offset: int
-    """Where the window starts."""
+    """Bytes from the start of the file."""
+    last: bool
+    """Whether the file ends in it."""
 
 
 @dataclass(slots=True)
 class Group:
-    """Entries in canonical order, and what must be read for them."""
+    """Entries in canonical order, or one window of a large file."""
 
     artifact: int
     """Which of the artifacts it belongs to, from 0."""
     entries: list[Found] = field(default_factory=list)
-    """Entries that are complete with this group."""
-    readings: list[Reading] = field(default_factory=list)
-    continued: bool = False
-    """Whether the only reading is a window of a file that goes on in the next group."""
+    files: int = 0
+    """How many of the entries are files."""
+    size: int = 0
+    """Bytes of the files."""
+    window: Window | None = None
+    """In place of entries."""
 
 
 class Grouper:
@@ -51,6 +54,11 @@ class Grouper:
         self._large: Found | None = None
         self._offset: int | None = 0
 
+    @property
+    def waiting(self) -> bool:
+        """Whether the next group depends on how far the last window was cut."""
+        return self._large is not None and self._offset is None
+
     def take(self) -> Group | None:
         """The next group; None when there is none, or none yet (see `waiting`).
 
@@ -58,56 +66,50 @@ class Grouper:
             SourceError: a source could not go on.
         """
         if self._large is not None:
-            return self._window()
-        group = Group(artifact=self._current)
-        total = 0
+            return self._window(self._large)
         while True:
-            entry = self._held or next(self._entries, None)
-            self._held = None
-            if entry is None:
-                if group.entries:
-                    return group
-                self._current += 1
-                if self._current >= len(self._artifacts):
-                    self._current = len(self._artifacts)
-                    return None
-                self._entries = iter(self._artifacts[self._current])
-                group.artifact = self._current
-                continue
-            if entry.kind == "file" and entry.size:
-                if total and total + entry.size > WINDOW:
-                    self._held = entry
-                    return group
-                if entry.size > WINDOW:
-                    if group.entries:
-                        self._held = entry
-                        return group
-                    self._large, self._offset = entry, 0
-                    return self._window()
-                total += entry.size
-                group.readings.append(Reading(entry.origin, entry.stamp, entry.size, 0))
-            group.entries.append(entry)
-            if len(group.entries) >= 4096:
+            group = self._whole_files()
+            if group.entries:
                 return group
-
-    @property
-    def waiting(self) -> bool:
-        """Whether the next group depends on how far the last window was cut."""
-        return self._large is not None and self._offset is None
-
-    def _window(self) -> Group | None:
-        entry = self._large
-        if entry is None or self._offset is None:
-            return None
-        group = Group(artifact=self._current, readings=[Reading(entry.origin, entry.stamp, entry.size, self._offset)])
-        if entry.size - self._offset > WINDOW:
-            group.continued = True
-            self._offset = None
-        else:
-            group.entries.append(entry)
-            self._large = None
-        return group
+            if self._held is not None:
+                self._large, self._offset, self._held = self._held, 0, None
+                return self._window(self._large)
+            if self._current + 1 >= len(self._artifacts):
+                return None
+            self._current += 1
+            self._entries = iter(self._artifacts[self._current])
 
     def cut(self, end: int) -> None:
-        """Learn where the last chunk of a continued window ended, in bytes from the start of the file."""
+        """Learn where the last chunk of a window that is not a file's last ended, in bytes from the file's start."""
         self._offset = end
+
+    def _whole_files(self) -> Group:
+        """Entries up to a group's size, the end of the artifact, or a large file, which is then held."""
+        group = Group(artifact=self._current)
+        entries = group.entries
+        entry = self._held or next(self._entries, None)
+        self._held = None
+        while entry is not None:
+            size = entry.size
+            if group.size + size > WINDOW:
+                self._held = entry
+                return group
+            group.size += size
+            group.files += entry.kind == "file"
+            entries.append(entry)
+            if len(entries) >= ENTRIES_MAX:
+                return group
+            entry = next(self._entries, None)
+        return group
+
+    def _window(self, entry: Found) -> Group | None:
+        if self._offset is None:
+            return None
+        last = entry.size - self._offset <= WINDOW
+        group = Group(artifact=self._current, window=Window(entry, self._offset, last))
+        if last:
+            group.files, group.size = 1, entry.size
+            self._large = None
+        else:
+            self._offset = None
+        return group

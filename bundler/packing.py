@@ -24,9 +24,8 @@ from sealift.listing import Blob, ListingBlob, Writer, file_name
 from sealift.manifest import Artifact
 from sealift.progress import Progress
 from sealift.tree import KIND as TREE
-from sealift.tree import Entry
 
-from .cutting import SLOT, Sealed, cutter
+from .cutting import AHEAD, SLOT, Cut, Sealed, cutter, file_entry, task
 from .grouping import Group, Grouper
 from .sources import Found
 
@@ -49,13 +48,12 @@ class Packed:
 class _Job:
     group: Group
     channel: Channel
-    digests: list[list[tuple[bytes, int]]] | None = None
-    first: int = 0
-    """The number of the group's first new chunk."""
+    cut: Cut | None = None
     numbers: list[int] = field(default_factory=list)
     """The number of each chunk, where it is new."""
     frames: list[Sealed] | None = None
-    content: bytes | None = None
+    content: bytes | memoryview | None = None
+    """The frames: in the worker's slot, or a copy where others must be written before them."""
 
 
 def pack(
@@ -82,7 +80,7 @@ def pack(
         StoreError: the disk refuses.
     """
     with contextlib.ExitStack() as stack:
-        crew = stack.enter_context(Crew(workers, cutter(level), slot=SLOT))
+        crew = stack.enter_context(Crew(workers, cutter(level), slot=AHEAD * SLOT))
         packer = _Packer(artifacts, folder, progress, keep=keep)
         stack.callback(packer.abandon)
         packer.run(crew)
@@ -100,71 +98,83 @@ class _Packer:
         self._seen: set[bytes] = set()
         self._trees = _Trees(folder / "trees", self._names)
         self._packs = _Packs(folder)
+        self._turns: dict[Channel, int] = {}
+        """Which of its slots each worker fills next."""
         self._undecided: deque[_Job] = deque()
         self._unwritten: deque[_Job] = deque()
 
     def run(self, crew: Crew) -> None:
-        busy: dict[Channel, _Job] = {}
-        idle = list(crew.channels)
+        queues: dict[Channel, deque[_Job]] = {channel: deque() for channel in crew.channels}
         while True:
-            while idle and not self._grouper.waiting and (group := self._grouper.take()):
-                if not group.readings:
-                    job = _Job(group, idle[-1], digests=[], frames=[])
-                else:
-                    job = _Job(group, idle.pop())
-                    busy[job.channel] = job
-                    job.channel.send(group.readings)
-                self._undecided.append(job)
-                self._unwritten.append(job)
-                self._decide()
-                self._write()
-            if not busy:
+            self._hand_out(queues)
+            if not any(queues.values()):
                 return
             for channel in crew.ready():
-                job = busy[channel]
-                if job.digests is None:
-                    job.digests = channel.receive()
-                    if job.group.continued:
-                        cut = sum(size for _, size in job.digests[0])
-                        self._grouper.cut(job.group.readings[0].offset + cut)
-                    self._decide()
+                job = next(job for job in queues[channel] if job.frames is None)
+                if job.cut is None:
+                    self._learn(job, Cut(*channel.receive()))
                 else:
-                    frames: list[Sealed] = channel.receive()
-                    if frames and job is not self._unwritten[0] and channel.slot is not None:
-                        job.content = channel.slot[: sum(frame.length for frame in frames)]
-                    job.frames = frames
-                    self._write()
-                    del busy[channel]
-                    idle.append(channel)
+                    self._take_frames(job, [Sealed(*frame) for frame in channel.receive()])
+                self._write()
+            for queue in queues.values():
+                while queue and queue[0].frames is not None:
+                    queue.popleft()
 
-    def _decide(self) -> None:
-        while self._undecided and self._undecided[0].digests is not None:
+    def _hand_out(self, queues: dict[Channel, deque[_Job]]) -> None:
+        """Give groups to the workers that have least to do."""
+        while not self._grouper.waiting:
+            channel = min(queues, key=lambda channel: len(queues[channel]))
+            queue = queues[channel]
+            if len(queue) >= AHEAD or not (group := self._grouper.take()):
+                return
+            job = _Job(group, channel)
+            queue.append(job)
+            channel.send(task(group))
+            self._undecided.append(job)
+            self._unwritten.append(job)
+
+    def _learn(self, job: _Job, cut: Cut) -> None:
+        job.cut = cut
+        window = job.group.window
+        if window and not window.last:
+            self._grouper.cut(window.offset + sum(cut.sizes))
+        while self._undecided and self._undecided[0].cut is not None:
             job = self._undecided.popleft()
-            assert job.digests is not None
-            flags = bytearray()
-            for pieces in job.digests:
-                for digest, _ in pieces:
-                    new = digest not in self._seen
-                    job.numbers.append(len(self._seen) if new else -1)
-                    self._seen.add(digest)
-                    flags.append(new and self._keep)
-            if job.group.readings:
-                job.channel.send(bytes(flags))
-            self._trees.add(job.group, job.digests)
-            self._progress.advance(sum(size for pieces in job.digests for _, size in pieces))
+            self._decide(job, job.cut or cut)
+
+    def _decide(self, job: _Job, cut: Cut) -> None:
+        """Say which chunks of a group are new; the groups before it have been decided."""
+        seen = self._seen
+        flags = bytearray()
+        for digest in cut.digests:
+            new = digest not in seen
+            job.numbers.append(len(seen) if new else -1)
+            seen.add(digest)
+            flags.append(new and self._keep)
+        job.channel.send(bytes(flags))
+        if not any(flags):
+            job.frames = []
+        self._trees.add(job.group, cut)
+        self._progress.advance(sum(cut.sizes))
+
+    def _take_frames(self, job: _Job, frames: list[Sealed]) -> None:
+        assert job.channel.slot is not None
+        turn = self._turns.get(job.channel, 0)
+        self._turns[job.channel] = 1 - turn
+        content = memoryview(job.channel.slot)[turn * SLOT : turn * SLOT + sum(frame.length for frame in frames)]
+        job.content = content if job is self._unwritten[0] else bytes(content)
+        job.frames = frames
 
     def _write(self) -> None:
         while self._unwritten and self._unwritten[0].frames is not None:
             job = self._unwritten.popleft()
-            assert job.frames is not None
-            slot = job.content if job.content is not None else job.channel.slot
             start = 0
-            for frame in job.frames:
-                assert slot is not None
-                content = memoryview(slot)[start : start + frame.length]
-                self._packs.add(frame, _runs(job.numbers[position] for position in frame.chunks), content)
-                content.release()
+            for frame in job.frames or ():
+                assert job.content is not None
+                runs = _runs(job.numbers[position] for position in frame.chunks)
+                self._packs.add(frame, runs, memoryview(job.content)[start : start + frame.length])
                 start += frame.length
+            job.content = None
 
     def finish(self) -> Packed:
         artifacts = self._trees.finish()
@@ -194,29 +204,27 @@ class _Trees:
         self._names = names
         self._writer: Writer | None = None
         self._files = self._bytes = 0
-        self._pending: list[tuple[bytes, int]] = []
+        self._digests: list[str] = []
+        self._sizes: list[int] = []
+        """The chunks of the large file that is under way."""
         self._done: list[Artifact] = []
 
-    def add(self, group: Group, digests: list[list[tuple[bytes, int]]]) -> None:
+    def add(self, group: Group, cut: Cut) -> None:
         while len(self._done) < group.artifact:
             self._close()
         if self._writer is None:
             self._writer = Writer(self._folder, TREE)
-        if group.continued:
-            self._pending += digests[0]
+        self._files += group.files
+        self._bytes += group.size
+        if not group.window:
+            self._writer.add_encoded(cut.lines)
             return
-        read = iter(digests)
-        for entry in group.entries:
-            if entry.kind == "file":
-                pieces = self._pending + (next(read) if entry.size else [])
-                self._pending = []
-                self._files += 1
-                self._bytes += entry.size
-                self._writer.add(_file(entry, pieces))
-            elif entry.kind == "dir":
-                self._writer.add(Entry(path=entry.path, type="dir", mode="0755"))
-            else:
-                self._writer.add(Entry(path=entry.path, type="link", target=entry.target))
+        self._digests += [digest.hex() for digest in cut.digests]
+        self._sizes += cut.sizes
+        if group.window.last:
+            file = group.window.file
+            self._writer.add(file_entry(file.path, file.executable, file.size, self._digests, self._sizes))
+            self._digests, self._sizes = [], []
 
     def _close(self) -> None:
         name = self._names[len(self._done)]
@@ -237,17 +245,6 @@ class _Trees:
     def abandon(self) -> None:
         if self._writer:
             self._writer.abandon()
-
-
-def _file(entry: Found, pieces: list[tuple[bytes, int]]) -> Entry:
-    return Entry(
-        path=entry.path,
-        type="file",
-        mode="0755" if entry.executable else "0644",
-        size=entry.size,
-        chunks=tuple([digest.hex() for digest, _ in pieces]),
-        sizes=tuple([size for _, size in pieces]) if len(pieces) > 1 else (),
-    )
 
 
 class _Packs:

@@ -9,6 +9,7 @@ with the leader, for results that are too large for a pipe.
 from __future__ import annotations
 
 import contextlib
+import gc
 import mmap
 import os
 import pickle
@@ -17,6 +18,7 @@ import signal
 import struct
 import sys
 import traceback
+from collections import deque
 from collections.abc import Callable, Iterator
 from typing import Any
 
@@ -28,22 +30,54 @@ _SIZE = struct.Struct("<I")
 class Channel:
     """One end of a worker's pipes; messages are Python values of our own processes."""
 
-    def __init__(self, reader: int, writer: int, slot: mmap.mmap | None) -> None:
+    def __init__(self, reader: int, writer: int, slot: mmap.mmap | None, *, patient: bool) -> None:
+        """Take the descriptors.
+
+        Args:
+            reader: where messages come from.
+            writer: where messages go to.
+            slot: memory that both ends see.
+            patient: whether `send` waits until all is written. The leader's end does not: it might wait for
+                a worker that waits for it. What is left then goes out with `flush`.
+        """
         self._reader = reader
         self._writer = writer
+        self._outgoing: deque[memoryview] = deque()
         self.slot = slot
-        """Memory that both ends see."""
+        os.set_blocking(writer, patient)
 
     def fileno(self) -> int:
         """The descriptor that becomes readable when a message has come."""
         return self._reader
 
+    @property
+    def writer(self) -> int:
+        """The descriptor that becomes writable when `flush` can go on."""
+        return self._writer
+
+    @property
+    def pending(self) -> bool:
+        """Whether something is still to go out."""
+        return bool(self._outgoing)
+
     def send(self, message: Any) -> None:
         """Send one message."""
         content = pickle.dumps(message, pickle.HIGHEST_PROTOCOL)
-        view = memoryview(_SIZE.pack(len(content)) + content)
-        while view:
-            view = view[os.write(self._writer, view) :]
+        self._outgoing.append(memoryview(_SIZE.pack(len(content)) + content))
+        self.flush()
+
+    def flush(self) -> None:
+        """Write as much of what is to go out as the pipe takes."""
+        while self._outgoing:
+            first = self._outgoing[0]
+            try:
+                done = os.write(self._writer, first)
+            except BlockingIOError:
+                return
+            if done < len(first):
+                self._outgoing[0] = first[done:]
+            else:
+                self._outgoing.popleft()
 
     def receive(self) -> Any:
         """The next message.
@@ -72,6 +106,39 @@ class Channel:
         for descriptor in (self._reader, self._writer):
             with contextlib.suppress(OSError):
                 os.close(descriptor)
+
+
+class _Lead(Channel):
+    """The leader's end, where a worker that is gone is a failure that a person should read."""
+
+    def flush(self) -> None:
+        """Write as much of what is to go out as the pipe takes.
+
+        Raises:
+            SealiftError: the worker is gone.
+        """
+        with _expecting_a_worker():
+            super().flush()
+
+    def receive(self) -> Any:
+        """The next message.
+
+        Raises:
+            SealiftError: the worker is gone, or failed in a way that a person should read.
+        """
+        with _expecting_a_worker():
+            return super().receive()
+
+
+@contextlib.contextmanager
+def _expecting_a_worker() -> Iterator[None]:
+    try:
+        yield
+    except (EOFError, BrokenPipeError) as error:
+        raise SealiftError(
+            "a worker process was killed",
+            hint="the system may have run out of memory: run the same command again with fewer --threads",
+        ) from error
 
 
 Body = Callable[[Channel], None]
@@ -112,23 +179,30 @@ class Crew:
         if child == 0:
             status = 1
             try:
+                gc.disable()
                 signal.signal(signal.SIGINT, signal.SIG_IGN)
                 for channel in self.channels:
                     channel.close()
                 os.close(to_worker[1])
                 os.close(to_leader[0])
-                status = _work(body, Channel(to_worker[0], to_leader[1], shared))
+                status = _work(body, Channel(to_worker[0], to_leader[1], shared, patient=True))
             finally:
                 os._exit(status)
         os.close(to_worker[0])
         os.close(to_leader[1])
         self._children.append(child)
-        self.channels.append(Channel(to_leader[0], to_worker[1], shared))
+        self.channels.append(_Lead(to_leader[0], to_worker[1], shared, patient=False))
 
     def ready(self) -> Iterator[Channel]:
         """Wait until a worker has sent something; yield those that have."""
-        readable, _, _ = select.select(self.channels, [], [])
-        yield from readable
+        while True:
+            waiting = {channel.writer: channel for channel in self.channels if channel.pending}
+            readable, writable, _ = select.select(self.channels, waiting, [])
+            for descriptor in writable:
+                waiting[descriptor].flush()
+            if readable:
+                yield from readable
+                return
 
     def run(self, tasks: Iterator[Any], *, ahead: int = 2) -> Iterator[Any]:
         """Hand each of `tasks` to a free worker and yield the answers as they come.

@@ -22,11 +22,14 @@ _BLOCK = 128 << 10
 _SAMPLE = 4096
 
 
-def seal(content: bytes, level: int) -> bytes:
-    """Compress `content` into one frame, the same bytes for the same input, level and library."""
-    return zstandard.ZstdCompressor(level=level, write_checksum=False, write_content_size=True, threads=0).compress(
-        content
-    )
+def seal(pieces: list[memoryview], compressor: zstandard.ZstdCompressor) -> bytes:
+    """Compress `pieces` into one frame: the same bytes for the same input, level and library.
+
+    Args:
+        pieces: the content, in order.
+        compressor: of any level, without checksum and threads, with content size.
+    """
+    return compressor.compress(pieces[0] if len(pieces) == 1 else b"".join(pieces))
 
 
 def store(pieces: list[memoryview]) -> bytes:

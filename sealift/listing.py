@@ -71,9 +71,12 @@ class Writer:
 
     def add(self, line: msgspec.Struct) -> None:
         """Append one line."""
-        encoded = msgspec.json.encode(line)
-        self._pending += (encoded, b"\n")
-        self._waiting += len(encoded) + 1
+        self.add_encoded(msgspec.json.encode(line) + b"\n")
+
+    def add_encoded(self, lines: bytes) -> None:
+        """Append whole lines, each with its newline."""
+        self._pending.append(lines)
+        self._waiting += len(lines)
         if self._waiting > 1 << 18:
             self._drain()
 
@@ -177,7 +180,7 @@ def lines(compressed: bytes, blob: ListingBlob, kind: str, content_digest: str |
 
 
 def _check_heading(line: bytes, kind: str) -> None:
-    heading = decode(line, Heading, f"the heading of a {kind}")
+    heading = decode_line(line, Heading, f"the heading of a {kind}")
     if heading.format != FORMAT:
         raise MalformedError(
             f"this {kind} has format {heading.format}, and this program reads format {FORMAT}",
@@ -195,5 +198,17 @@ def decode(content: bytes, kind: type[T], what: str) -> T:
     """
     try:
         return msgspec.json.decode(content, type=kind)
-    except (msgspec.DecodeError, RecursionError) as error:
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
         raise MalformedError(f"{what} is malformed: {error}") from error
+
+
+def decode_line(line: bytes, kind: type[T], what: str) -> T:
+    """A line from outside as a `kind`, which must stand in the one form that a writer gives it.
+
+    Raises:
+        MalformedError: it is none, or is written otherwise.
+    """
+    value = decode(line, kind, what)
+    if msgspec.json.encode(value) != line:
+        raise MalformedError(f"{what} is not in canonical form")
+    return value

@@ -34,7 +34,7 @@ def write_tree(folder: Path, files: dict[str, bytes]) -> Path:
 
 def sample(seed: int = 1) -> dict[str, bytes]:
     """A small tree with everything that packing tells apart."""
-    chance = random.Random(seed)  # noqa: S311 not for secrets
+    chance = random.Random(seed)
     noise = chance.randbytes(3 << 20)
     return {
         "index.html": b"<h1>shop</h1>\n" * 40,
