@@ -1,7 +1,8 @@
 """What a worker does with a group: read, cut into chunks, hash, and compress what is new.
 
-It answers twice: first with the digests and the tree's lines, then, when told which chunks are new, with
-the frames that hold them: one for what compresses and one for what does not. Frames lie in the shared slot.
+It answers with the digests and the tree's lines, then, when told which chunks are new, with the frames
+that hold them: one for what compresses and one for what does not. Frames lie in the shared slot. Where a
+window of a large file ends it says before all else, because the next window waits for that.
 """
 
 from __future__ import annotations
@@ -24,8 +25,9 @@ from .grouping import WINDOW, Group
 
 WHOLE_MAX = 1 << 20
 """Bytes up to which a file is one chunk."""
-CHUNK_MIN, CHUNK_AVERAGE, CHUNK_MAX = 64 << 10, 256 << 10, 1 << 20
-"""Bytes of the content-defined chunks of larger files (FastCDC)."""
+CHUNK_MIN, CHUNK_AVERAGE, CHUNK_MAX = 128 << 10, 256 << 10, 1 << 20
+"""Bytes of the content-defined chunks of larger files (FastCDC). What lies before the least size is skipped, which
+is what makes it quick: half the average as the least halves the time."""
 SLOT = WINDOW + (WINDOW >> 6) + 4096
 """Bytes that the frames of a group need at most; a worker has two such slots and fills them in turn."""
 AHEAD = 2
@@ -70,7 +72,12 @@ def cutter(level: int) -> Body:
         turn = 0
         while True:
             message = waiting.popleft() if waiting else channel.receive()
-            cut = bench.whole(message[0]) if len(message) == 1 else bench.window(message[0], message[1])
+            if len(message) == 1:
+                cut = bench.whole(message[0])
+            else:
+                end = bench.read_window(*message)
+                channel.send(end)
+                cut = bench.window()
             channel.send(tuple(cut))
             while not isinstance(new := channel.receive(), bytes):
                 waiting.append(new)
@@ -124,13 +131,17 @@ class _Bench:
         lines.append(b"")
         return Cut(digests, [last - first for first, last in bounds], b"\n".join(lines))
 
-    def window(self, file: tuple[Any, ...], offset: int) -> Cut:
-        """Read, cut and hash one window of a large file."""
+    def read_window(self, file: tuple[Any, ...], offset: int) -> int:
+        """Read and cut one window of a large file; return where its last chunk ends in the file."""
         _, _, _, size, origin, stamp, _ = file
         content = self._buffer[: min(size - offset, WINDOW)]
         _read(origin, stamp, size, offset, content)
         self._bounds = _cuts(content, size, offset)
-        digests = [sha256(content[first:last]).digest() for first, last in self._bounds]
+        return offset + self._bounds[-1][1]
+
+    def window(self) -> Cut:
+        """Hash the window that was read."""
+        digests = [sha256(self._buffer[first:last]).digest() for first, last in self._bounds]
         return Cut(digests, [last - first for first, last in self._bounds], b"")
 
     def frames(self, new: bytes, slot: memoryview) -> list[tuple[object, ...]]:

@@ -7,6 +7,7 @@ metadata says (`keys.repository`); a record beside it remembers which index and 
 from __future__ import annotations
 
 import contextlib
+import shutil
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -14,7 +15,7 @@ import msgspec
 
 from sealift.digest import check, sha256
 from sealift.durable import TEMPORARY, locked, make_folder, storing, write_file
-from sealift.errors import IntegrityError, UsageError
+from sealift.errors import IntegrityError, StoreError, UsageError
 from sealift.listing import Blob, decode
 from sealift.manifest import MANIFEST_MAX, Part, Release, encode
 from sealift.manifest import release as parse_release
@@ -37,7 +38,7 @@ class Depot:
 
     @contextlib.contextmanager
     def lock(self) -> Iterator[None]:
-        """Keep every other writer out, and clear away what a killed one left.
+        """Keep every other writer out, and clear away what a killed one left, or this one, where it fails.
 
         Raises:
             StoreError: another writer is at work, or the folder cannot be written.
@@ -45,10 +46,26 @@ class Depot:
         with locked(self.folder / "lock", what=f"the depot {self.folder}", wait=1.0):
             for name in ("metadata", *FOLDERS):
                 make_folder(self.folder / name)
-                for left in (self.folder / name).glob(f"{TEMPORARY}*"):
-                    with storing(left):
-                        left.unlink()
-            yield
+            self._sweep()
+            try:
+                yield
+            except BaseException:
+                with contextlib.suppress(StoreError):
+                    self._sweep()
+                raise
+
+    def _sweep(self) -> None:
+        """Delete what is not complete. The depot's lock is held."""
+        for name in ("metadata", *FOLDERS):
+            for left in (self.folder / name).rglob(f"{TEMPORARY}*"):
+                with storing(left):
+                    left.unlink()
+        for left in self.folder.glob(f"{TEMPORARY}*"):
+            with storing(left):
+                if left.is_dir():
+                    shutil.rmtree(left)
+                else:
+                    left.unlink()
 
     def path(self, kind: str, blob: Blob) -> Path:
         """Where a content file of a kind (`trees`, `index`, `packs`, `manifests`) is."""

@@ -15,10 +15,12 @@ from sealift.container import HINT, Writer
 from sealift.errors import IntegrityError, UsageError
 from sealift.listing import Blob, sound
 from sealift.manifest import Bundle, target_of_bundle, target_of_release
+from sealift.names import visible
 from sealift.opening import side_by_side
 from sealift.progress import Progress
 
 from .depot import Depot
+from .overlap import check_apart
 from .sealing import Effort, Sealed, seal
 from .spec import Spec
 
@@ -76,13 +78,14 @@ def export(
     """Seal what is wanted, publish it in the depot, and write it as one bundle to `out`.
 
     Raises:
-        UsageError: a release was published with other content, or is unknown.
+        UsageError: a release was published with other content, is unknown, or would hold the depot or `out`.
         SourceError: a source cannot be collected.
         TrustError: the depot's metadata does not verify, or the key is not entitled.
         StoreError: the disk refuses; `out` is whole or not there.
     """
     from keys.repository import Addition, publish, verify
 
+    check_places(wanted, depot, out)
     with depot.lock():
         state = verify(depot.folder)
         sealed = tuple(_sealed(each, depot, state, effort, progress) for each in wanted)
@@ -114,15 +117,42 @@ def published_release(state: State, name: str, version: str) -> Blob | None:
     return Blob(sha256=target.hashes["sha256"], length=target.length) if target else None
 
 
-def _sealed(wanted: Spec | Reference, depot: Depot, state: State, effort: Effort, progress: Progress) -> Sealed:
-    known = published_release(state, wanted.name, wanted.version)
-    if isinstance(wanted, Spec):
-        return seal(wanted, depot, known, effort=effort, progress=progress)
-    if known is None:
+def require(state: State, depot: Depot, name: str, version: str) -> Blob:
+    """The manifest of a release that the depot must have published.
+
+    Raises:
+        UsageError: it did not.
+    """
+    blob = published_release(state, name, version)
+    if blob is None:
         raise UsageError(
-            f"the depot has no release {wanted.name}@{wanted.version}",
+            f"the depot has no release {name}@{version}",
             hint=f"see what it has: sealift-bundle list --depot {depot.folder}",
         )
+    return blob
+
+
+def check_places(wanted: Sequence[Spec | Reference], depot: Depot, out: Path) -> None:
+    """Refuse specs that would take in what the export itself writes, and a bundle that has no place to be.
+
+    Raises:
+        UsageError: one would, or `out` is a folder or in none.
+    """
+    if out.is_dir() or not out.parent.is_dir():
+        raise UsageError(
+            f"{visible(str(out))} is a folder" if out.is_dir() else f"{visible(str(out.parent))} is no folder",
+            hint="name the bundle's file, in a folder that exists",
+        )
+    for each in wanted:
+        if isinstance(each, Spec):
+            check_apart(each, {"the depot": depot.folder, "the bundle": out})
+
+
+def _sealed(wanted: Spec | Reference, depot: Depot, state: State, effort: Effort, progress: Progress) -> Sealed:
+    if isinstance(wanted, Spec):
+        known = published_release(state, wanted.name, wanted.version)
+        return seal(wanted, depot, known, effort=effort, progress=progress)
+    known = require(state, depot, wanted.name, wanted.version)
     return Sealed(part=depot.part(wanted.name, wanted.version), release=depot.release(known), new=False)
 
 

@@ -118,15 +118,10 @@ def in_depot(depot: Depot, name: str, version: str) -> Holding:
     """
     from keys.repository import verify
 
-    from .exporting import published_release
+    from .exporting import require
 
     state = verify(depot.folder)
-    blob = published_release(state, name, version)
-    if blob is None:
-        raise UsageError(
-            f"the depot has no release {name}@{version}",
-            hint=f"see what it has: sealift-bundle list --depot {depot.folder}",
-        )
+    blob = require(state, depot, name, version)
     release, part = depot.release(blob), depot.part(name, version)
     published = next(entry.published for entry in state.entries if (entry.name, entry.version) == (name, version))
 

@@ -9,6 +9,10 @@ It lies beside the spec, as canonical JSON (sorted keys, no spaces), and is mean
 `digest` is the digest of the artifact's tree. What stands beside `source` and `digest` are the keys
 that the source pinned and, where it pinned any, the keys that its part of the spec cannot lack: they
 say what was pinned. An artifact that the lock does not know is an error, as a changed one is.
+
+A lock is of one release and version. Under a spec that says another one it is refused, even where every digest
+would still hold: a version that was raised is a release of its own, and what it holds is to be looked up anew,
+not taken from the former one unnoticed.
 """
 
 from __future__ import annotations
@@ -161,6 +165,20 @@ def apply(lock: Lock | None, name: str, source: str, want: Mapping[str, Any]) ->
         if key in want and (want[key] != value or type(want[key]) is not type(value)):
             raise UsageError(f"artifact {shown} has another `{visible(key)}` in the spec than in the lock", hint=_HINT)
     return {**want, **entry.pins}
+
+
+def check_label(lock: Lock, release: str, version: str) -> None:
+    """Refuse a lock that was made for another release or version than the spec's.
+
+    Raises:
+        UsageError: it was.
+    """
+    if (lock.release, lock.version) != (release, version):
+        raise UsageError(
+            f"the lock was made for {lock.release}@{lock.version}, and the spec says "
+            f"{visible(release)}@{visible(version)}",
+            hint=_HINT,
+        )
 
 
 def check(lock: Lock | None, name: str, digest: str, *, file: str = "sealift.lock") -> None:

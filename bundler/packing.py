@@ -111,10 +111,14 @@ class _Packer:
                 return
             for channel in crew.ready():
                 job = next(job for job in queues[channel] if job.frames is None)
-                if job.cut is None:
-                    self._learn(job, Cut(*channel.receive()))
+                message = channel.receive()
+                if isinstance(message, int):
+                    if job.group.window and not job.group.window.last:
+                        self._grouper.cut(message)
+                elif job.cut is None:
+                    self._learn(job, Cut(*message))
                 else:
-                    self._take_frames(job, [Sealed(*frame) for frame in channel.receive()])
+                    self._take_frames(job, [Sealed(*frame) for frame in message])
                 self._write()
             for queue in queues.values():
                 while queue and queue[0].frames is not None:
@@ -135,9 +139,6 @@ class _Packer:
 
     def _learn(self, job: _Job, cut: Cut) -> None:
         job.cut = cut
-        window = job.group.window
-        if window and not window.last:
-            self._grouper.cut(window.offset + sum(cut.sizes))
         while self._undecided and self._undecided[0].cut is not None:
             job = self._undecided.popleft()
             self._decide(job, job.cut or cut)
@@ -301,4 +302,5 @@ class _Packs:
         self._index.abandon()
         if self._descriptor >= 0:
             os.close(self._descriptor)
-            self._temporary.unlink(missing_ok=True)
+            self._descriptor = -1
+        self._temporary.unlink(missing_ok=True)

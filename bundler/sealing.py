@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import tempfile
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from sealift import FORMAT
-from sealift.durable import storing
+from sealift.durable import make_folder
 from sealift.errors import UsageError
 from sealift.listing import Blob
 from sealift.manifest import Artifact, Part, Release, ReleaseBlob
@@ -19,6 +18,7 @@ from sealift.progress import Progress
 from . import lock as locks
 from .depot import Depot
 from .packing import Packed, pack
+from .scratch import scratch
 from .sources import Found, Workshop
 from .spec import Spec, Wanted
 
@@ -76,11 +76,11 @@ def seal(spec: Spec, depot: Depot, published: Blob | None, *, effort: Effort, pr
         UsageError: the release was published with other content.
         StoreError: the disk refuses.
     """
-    lock = locks.read(locks.path_of(spec.path))
+    lock = lock_of(spec)
     workshop = Workshop(base=spec.base, cache=depot.folder / "cache", progress=progress)
     progress.start(f"sealing {spec.name}@{spec.version}")
     if published:
-        packed = digests(spec, lock, workshop, effort=effort, scratch=depot.folder)
+        packed = digests(spec, lock, workshop, effort=effort, parent=depot.folder)
     else:
         packed = pack(
             gather(spec, lock, workshop),
@@ -90,19 +90,12 @@ def seal(spec: Spec, depot: Depot, published: Blob | None, *, effort: Effort, pr
             progress=progress,
         )
     progress.finish()
-    if lock:
-        for artifact in packed.artifacts:
-            locks.check(lock, artifact.name, artifact.digest)
+    check_lock(lock, packed)
+    release = release_of(spec, packed)
     if published:
-        return _same(spec, packed, depot, depot.release(published))
-    release = Release(
-        format=FORMAT,
-        type="release",
-        name=spec.name,
-        version=spec.version,
-        artifacts=packed.artifacts,
-        hooks=spec.hooks,
-    )
+        former = depot.release(published)
+        check_same(release, former)
+        return Sealed(part=depot.part(spec.name, spec.version), release=former, new=False)
     blob, _ = depot.keep_manifest(release)
     said = ReleaseBlob(name=spec.name, version=spec.version, sha256=blob.sha256, length=blob.length)
     part = Part(release=said, index=packed.index, packs=packed.packs)
@@ -110,18 +103,64 @@ def seal(spec: Spec, depot: Depot, published: Blob | None, *, effort: Effort, pr
     return Sealed(part=part, release=release, new=True)
 
 
-def digests(spec: Spec, lock: locks.Lock | None, workshop: Workshop, *, effort: Effort, scratch: Path) -> Packed:
+def lock_of(spec: Spec) -> locks.Lock | None:
+    """The lock beside a spec, or None if there is none.
+
+    Raises:
+        UsageError: it was made for another release or version.
+        MalformedError: it is no lock.
+        StoreError: it cannot be read.
+    """
+    lock = locks.read(locks.path_of(spec.path))
+    if lock:
+        locks.check_label(lock, spec.name, spec.version)
+    return lock
+
+
+def check_lock(lock: locks.Lock | None, packed: Packed) -> None:
+    """Refuse content that differs from a lock, where there is one.
+
+    Raises:
+        SourceError: it does.
+    """
+    for artifact in packed.artifacts if lock else ():
+        locks.check(lock, artifact.name, artifact.digest)
+
+
+def release_of(spec: Spec, packed: Packed) -> Release:
+    """The manifest of what a spec resolved to."""
+    return Release(
+        format=FORMAT,
+        type="release",
+        name=spec.name,
+        version=spec.version,
+        artifacts=packed.artifacts,
+        hooks=spec.hooks,
+    )
+
+
+def digests(
+    spec: Spec, lock: locks.Lock | None, workshop: Workshop, *, effort: Effort, parent: Path | None = None
+) -> Packed:
     """Find the digests of what a spec resolves to, and keep nothing.
+
+    Args:
+        spec: what is collected.
+        lock: what its sources are pinned to.
+        workshop: what they may use.
+        effort: level and workers.
+        parent: where listings lie meanwhile; the system's place for temporary files if None.
 
     Raises:
         SourceError: a source cannot be collected.
+        StoreError: the disk refuses.
     """
-    with storing(scratch), tempfile.TemporaryDirectory(prefix=".tmp-", dir=scratch) as folder:
+    with scratch(parent) as folder:
         for name in ("trees", "index", "packs"):
-            (Path(folder) / name).mkdir()
+            make_folder(folder / name)
         return pack(
             gather(spec, lock, workshop),
-            Path(folder),
+            folder,
             level=effort.level,
             workers=effort.threads,
             progress=workshop.progress,
@@ -129,17 +168,21 @@ def digests(spec: Spec, lock: locks.Lock | None, workshop: Workshop, *, effort: 
         )
 
 
-def _same(spec: Spec, packed: Packed, depot: Depot, former: Release) -> Sealed:
-    now, before = _identities(packed.artifacts), _identities(former.artifacts)
+def check_same(release: Release, former: Release) -> None:
+    """Refuse a release that has other content than the published one of its name and version.
+
+    Raises:
+        UsageError: it has.
+    """
+    now, before = _identities(release.artifacts), _identities(former.artifacts)
     different = sorted(name for name in now.keys() | before.keys() if now.get(name) != before.get(name))
-    if (spec.hooks) != former.hooks:
+    if release.hooks != former.hooks:
         different.append("hooks")
     if different:
         raise UsageError(
             f"{former.label} was already published with other content (what differs: {', '.join(different)})",
             hint="a release never changes: give it a new version",
         )
-    return Sealed(part=depot.part(spec.name, spec.version), release=former, new=False)
 
 
 def _identities(artifacts: tuple[Artifact, ...]) -> dict[str, tuple[str, str]]:

@@ -1,22 +1,29 @@
 """The spec: which artifacts make up a release, as a person writes it in `sealift.yaml`.
 
 `load` is the only gate: a `Spec` has passed the published schema (docs/reference/sealift.schema.json,
-which `python -m bundler.spec` prints) and the names of `sealift.names`.
+which `python -m bundler.spec` prints) and the names of `sealift.names`; where it was linted, its sources found
+nothing wrong with it either, and its lock, if there is one, was made for it.
 """
 
 from __future__ import annotations
 
 import json
 import sys
-from collections.abc import Mapping
-from dataclasses import dataclass
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 from sealift import document, hooks, names
+from sealift.document import Document, Problem
+from sealift.errors import UsageError
 from sealift.plugins import kinds
 from sealift.schema import check, obey, obey_keys
 from sealift.subset import NAME_FORM, VERSION_FORM, branch, name
+
+from . import lock as locks
+from .lock import Lock
+from .sources import problems_of
 
 ARTIFACTS_MAX = 1024
 
@@ -50,17 +57,25 @@ class Spec:
         return self.path.parent
 
 
-def load(path: Path) -> Spec:
+def load(path: Path, *, lint: bool = False, pinned: bool = True) -> Spec:
     """Read the spec in the file `path`.
+
+    Args:
+        path: the file.
+        lint: also ask the sources what is wrong, before any work starts; nothing is fetched.
+        pinned: compare it with its lock as well; False for who is about to write that.
 
     Raises:
         UsageError: it does not validate; the message lists every problem with file, line, column and path.
+        MalformedError: the lock is none.
+        StoreError: the lock cannot be read.
     """
     spec = document.parse(path)
     further = [
         *obey(spec, ("release",), names.check_release),
         *obey(spec, ("version",), names.check_version),
         *obey_keys(spec, "artifacts", names.check_release),
+        *(_lint(spec, path, pinned=pinned) if lint else ()),
     ]
     check(spec, schema(), further=further)
     value = spec.value
@@ -75,6 +90,38 @@ def load(path: Path) -> Spec:
 
 def _wanted(name: str, want: Mapping[str, Any]) -> Wanted:
     return Wanted(name=name, source=want["source"], want={key: want[key] for key in want if key != "source"})
+
+
+def _lint(spec: Document, path: Path, *, pinned: bool) -> Iterator[Problem]:
+    value = spec.value if isinstance(spec.value, dict) else {}
+    lock = locks.read(locks.path_of(path)) if pinned else None
+    release, version = value.get("release"), value.get("version")
+    if lock and isinstance(release, str) and isinstance(version, str):
+        try:
+            locks.check_label(lock, release, version)
+        except UsageError as error:
+            step = "release" if lock.release != release else "version"
+            yield Problem(steps=(step,), message=error.message, hint=error.hint)
+            lock, pinned = None, False
+    sources = kinds("bundler.sources", "sealift.sources")
+    parts = value.get("artifacts")
+    for key, part in parts.items() if isinstance(parts, dict) else ():
+        source = part.get("source") if isinstance(part, dict) else None
+        if isinstance(source, str) and source in sources:
+            yield from _lint_part(key, part, sources[source], lock, path.parent, pinned=pinned)
+
+
+def _lint_part(
+    key: str, part: Mapping[str, Any], source: object, lock: Lock | None, base: Path, *, pinned: bool
+) -> Iterator[Problem]:
+    want = _wanted(key, part).want
+    try:
+        want = locks.apply(lock, key, part["source"], want)
+    except UsageError as error:
+        yield Problem(steps=("artifacts", key), message=error.message, hint=error.hint)
+        pinned = False
+    for problem in problems_of(source, want, base, pinned=pinned):
+        yield replace(problem, steps=("artifacts", key, *problem.steps))
 
 
 def schema() -> dict[str, Any]:

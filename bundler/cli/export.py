@@ -15,13 +15,19 @@ from sealift.errors import UsageError
 from .options import depot_option, source_date_epoch, threads_option, utc_now, workers
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from sealift.manifest import Release
+
     from ..exporting import Exported, Reference
+    from ..rehearsing import Rehearsed
     from ..spec import Spec
 
 
 @command(
     example="""
     sealift-bundle export sealift.yaml --depot depot --out shop-1.0.0.sealift
+    sealift-bundle export sealift.yaml --depot depot --dry-run
     sealift-bundle export shop@1.0.0 --depot depot --out again.sealift
     """
 )
@@ -33,6 +39,7 @@ if TYPE_CHECKING:
     metavar="FILE",
     help="The bundle to write; <name>-<version>.sealift where nothing is said.",
 )
+@click.option("--dry-run", is_flag=True, help="Show what would be sealed; write nothing in the depot, and no bundle.")
 @click.option("--level", type=click.IntRange(1, 22), default=3, show_default=True, help="The compression level (zstd).")
 @threads_option
 @passphrase_options
@@ -42,6 +49,7 @@ def export(
     wanted: tuple[str, ...],
     depot: Path,
     out: Path | None,
+    dry_run: bool,
     level: int,
     threads: int | None,
     passphrase_file: Path | None,
@@ -66,6 +74,14 @@ def export(
     if len(set(labels)) != len(labels):
         raise UsageError("a release is named twice", hint="name each release once")
     path = out or Path(f"{requests[0].name}-{requests[0].version}.sealift")
+    effort = Effort(level=level, threads=workers(threads))
+    if dry_run:
+        from ..rehearsing import rehearse
+
+        with Bar(quiet=quiet) as bar:
+            rehearsed = rehearse(requests, Depot(depot), path, effort=effort, progress=bar)
+        emit(_rehearsed_document(rehearsed), as_json, _rehearsed_text(rehearsed))
+        return
     from keys.repository import online_signer
 
     source = terminal_source(passphrase_file)
@@ -74,7 +90,7 @@ def export(
             requests,
             Depot(depot),
             path,
-            effort=Effort(level=level, threads=workers(threads)),
+            effort=effort,
             signer_for=online_signer(depot, source.existing, unsafe_unencrypted=unsafe_no_passphrase),
             times=Times(
                 now=now, published=now if epoch is None else datetime.fromtimestamp(epoch, UTC), epoch=epoch or 0
@@ -91,7 +107,7 @@ def _request(wanted: str) -> Spec | Reference:
     name, at, version = wanted.partition("@")
     if at and "/" not in wanted and not Path(wanted).exists():
         return Reference(name=name, version=version)
-    return load(Path(wanted))
+    return load(Path(wanted), lint=True)
 
 
 def _document(made: Exported) -> dict[str, object]:
@@ -101,43 +117,59 @@ def _document(made: Exported) -> dict[str, object]:
         "size": made.size,
         "signed": made.signed,
         "root_fingerprint": made.root_fingerprint,
-        "releases": [
+        "releases": [_release_document(each.release, each.part.release.sha256, new=each.new) for each in made.sealed],
+    }
+
+
+def _rehearsed_document(rehearsed: Sequence[Rehearsed]) -> dict[str, object]:
+    return {
+        "dry_run": True,
+        "releases": [_release_document(each.release, each.manifest, new=each.new) for each in rehearsed],
+    }
+
+
+def _release_document(release: Release, manifest: str, *, new: bool) -> dict[str, object]:
+    return {
+        "name": release.name,
+        "version": release.version,
+        "manifest": manifest,
+        "new": new,
+        "artifacts": [
             {
-                "name": each.release.name,
-                "version": each.release.version,
-                "manifest": each.part.release.sha256,
-                "new": each.new,
-                "artifacts": [
-                    {
-                        "name": artifact.name,
-                        "kind": artifact.kind,
-                        "digest": artifact.digest,
-                        "files": artifact.files,
-                        "bytes": artifact.bytes,
-                    }
-                    for artifact in each.release.artifacts
-                ],
+                "name": artifact.name,
+                "kind": artifact.kind,
+                "digest": artifact.digest,
+                "files": artifact.files,
+                "bytes": artifact.bytes,
             }
-            for each in made.sealed
+            for artifact in release.artifacts
         ],
     }
 
 
-def _text(made: Exported) -> str:
-    rows = [
+def _rehearsed_text(rehearsed: Sequence[Rehearsed]) -> str:
+    rows = [row for each in rehearsed for row in _rows(each.release, "new" if each.new else "published, the same")]
+    return f"{table(rows)}\n\nnothing was written"
+
+
+def _rows(release: Release, remark: str) -> list[tuple[str, ...]]:
+    return [
         (
-            each.release.label,
+            release.label,
             artifact.name,
             count(artifact.files, "file"),
             size(artifact.bytes),
             f"sha256:{artifact.digest[:16]}…",
-            "" if each.new else "published before",
+            remark,
         )
-        for each in made.sealed
-        for artifact in each.release.artifacts
+        for artifact in release.artifacts
     ]
+
+
+def _text(made: Exported) -> str:
+    rows = [row for each in made.sealed for row in _rows(each.release, "" if each.new else "published before")]
     total = sum(artifact.bytes for each in made.sealed for artifact in each.release.artifacts)
-    share = f", {made.size / total:.0%} of the content" if total else ""
+    share = f", {made.size / total:.0%} of the content" if total > made.size else ""
     return "\n".join(
         [
             table(rows),

@@ -115,7 +115,7 @@ def _text(held: Holding, with_files: bool) -> str:
         (
             artifact.name,
             artifact.kind,
-            count(artifact.files, "file"),
+            f"{artifact.files:,}",
             size(artifact.bytes),
             f"sha256:{artifact.digest[:16]}…",
         )
@@ -125,7 +125,7 @@ def _text(held: Holding, with_files: bool) -> str:
     lines = [
         f"release {held.release.label}, published {held.published}",
         f"content packed to {size(packed)} in {count(len(held.part.packs), 'pack')}",
-        table(rows, header=("artifact", "kind", "files", "size", "digest")),
+        table(rows, header=("artifact", "kind", "files", "size", "digest"), right=(2, 3)),
     ]
     for moment, hooks in (("before", held.release.hooks.before_switch), ("after", held.release.hooks.after_switch)):
         lines += [f"hook {moment} the switch: {safe(' '.join(hook.run))}" for hook in hooks]

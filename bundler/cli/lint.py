@@ -19,13 +19,17 @@ from sealift.cli import command, count, emit, json_option, safe
 @click.option("--schema", "show_schema", is_flag=True, help="Print the JSON Schema of specs, for editors.")
 @json_option
 def lint(file: Path, show_schema: bool, as_json: bool) -> None:
-    """Check a spec and show every problem in it, with file, line, column and path. Nothing is fetched or read."""
+    """Check a spec and show every problem in it, with file, line, column and path.
+
+    The sources are asked as well: whether a folder is there, a pattern has a meaning, a digest is known. Nothing is
+    fetched, and no content is read.
+    """
     from ..spec import load, schema
 
     if show_schema:
         emit(schema(), True, "")
         return
-    spec = load(file)
+    spec = load(file, lint=True)
     document = {
         "release": spec.name,
         "version": spec.version,

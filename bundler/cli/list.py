@@ -46,7 +46,7 @@ def list_(depot: Path, as_json: bool) -> None:
         (
             f"{each['name']}@{each['version']}",
             str(each["published"]),
-            str(each["files"]),
+            f"{each['files']:,}",
             size(int(str(each["bytes"]))),
             size(int(str(each["packed"]))),
         )

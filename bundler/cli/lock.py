@@ -8,33 +8,38 @@ import click
 
 from sealift.cli import Bar, command, emit, json_option, quiet_option, safe, table
 
-from .options import threads_option, workers
+from .options import depot_option, threads_option, workers
 
 
 @command(
     example="""
     sealift-bundle lock sealift.yaml
+    sealift-bundle lock sealift.yaml --depot depot
     sealift-bundle lock sealift.yaml --check
     """
 )
 @click.argument("file", type=click.Path(path_type=Path), default="sealift.yaml", metavar="[SPEC]")
 @click.option("--check", "only_check", is_flag=True, help="Write nothing; fail where the sources differ from the lock.")
+@depot_option(required=False, help="The depot whose cache keeps what is fetched, for the export.")
 @threads_option
 @json_option
 @quiet_option
-def lock(file: Path, only_check: bool, threads: int | None, as_json: bool, quiet: bool) -> None:
+def lock(file: Path, only_check: bool, depot: Path | None, threads: int | None, as_json: bool, quiet: bool) -> None:
     """Write the digests that a spec resolves to, into a lock beside it.
 
-    An export follows the lock where there is one: content that differs from it is refused.
+    An export follows the lock where there is one: content that differs from it is refused, and so is a lock that was
+    made for another version of the spec. Without --depot, what is fetched is not kept.
     """
+    from ..depot import Depot
     from ..locking import check, resolve
     from ..sealing import Effort
     from ..spec import load
 
-    spec = load(file)
+    spec = load(file, lint=True, pinned=only_check)
+    held = Depot(depot) if depot else None
     with Bar(quiet=quiet) as bar:
         work = check if only_check else resolve
-        path, locked = work(spec, effort=Effort(level=1, threads=workers(threads)), progress=bar)
+        path, locked = work(spec, effort=Effort(level=1, threads=workers(threads)), progress=bar, depot=held)
     rows = [(name, artifact.source, f"sha256:{artifact.digest}") for name, artifact in sorted(locked.artifacts.items())]
     document = {
         "lock": str(path),

@@ -15,14 +15,16 @@ from sealift.errors import UsageError
 Function = TypeVar("Function", bound=Callable[..., Any])
 
 
-def depot_option(*, required: bool) -> Callable[[Function], Function]:
+def depot_option(
+    *, required: bool, help: str = "The depot that sealift-keys init made."
+) -> Callable[[Function], Function]:
     """Give a command `--depot`."""
     return click.option(
         "--depot",
         type=click.Path(path_type=Path),
         metavar="DIR",
         required=required,
-        help="The depot that sealift-keys init made.",
+        help=help,
     )
 
 

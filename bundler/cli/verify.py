@@ -59,6 +59,7 @@ def verify(
         emit(
             document,
             as_json,
-            f"{safe(str(path))} is authentic and whole: {', '.join(content.release.label for content in opened.contents)},"
-            f" {count(len(packs), 'pack')}, {size(bundle.size)}",
+            f"{safe(str(path))} is authentic and whole: "
+            f"{', '.join(content.release.label for content in opened.contents)}, {count(len(packs), 'pack')}, "
+            f"{size(bundle.size)}",
         )

@@ -6,6 +6,13 @@ A source module offers three names:
 - `collect(want, workshop)`: yields what the artifact holds, as `Found`, in the canonical order of a
   tree: depth first, a folder before what is in it, siblings sorted by the UTF-8 bytes of their names.
 - `pin(want, workshop)`: the keys that `lock` adds to what the spec says, so that it stays the same.
+
+It may offer two more:
+
+- `lint(want, base, *, pinned)`: what it can say about `want` without fetching anything, or reading more than
+  whether a name is there; `problems_of` asks for it.
+- `reaches(want, base, place)`: whether collecting would take something of a local file or folder, such as the
+  depot that the export writes into; `reaches` asks for it.
 """
 
 from __future__ import annotations
@@ -13,8 +20,9 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal, NamedTuple, Protocol
+from typing import Any, Literal, NamedTuple, Protocol, runtime_checkable
 
+from sealift.document import Problem
 from sealift.progress import Progress
 
 
@@ -44,10 +52,12 @@ class Workshop:
     cache: Path
     """A folder for fetched content, by digest; it outlives the run."""
     progress: Progress
+    spare: Path | None = None
+    """A folder like `cache` that is read only: what it holds is not fetched again."""
 
 
 class Source(Protocol):
-    """What a module in this package offers."""
+    """What every module in this package offers."""
 
     SCHEMA: Mapping[str, Any]
 
@@ -64,3 +74,40 @@ class Source(Protocol):
         Raises:
             SourceError: it cannot be resolved.
         """
+
+
+@runtime_checkable
+class Linting(Protocol):
+    """A source that finds problems before work starts."""
+
+    def lint(self, want: Mapping[str, Any], base: Path, *, pinned: bool) -> list[Problem]:
+        """All that is wrong with `want`, each with its steps from there.
+
+        Args:
+            want: the source's part of a spec. It may break `SCHEMA`, which tells that itself: keys are missing
+                or of another type.
+            base: the folder that relative paths start from.
+            pinned: whether `want` bears what a lock pins, where there is one; False before `pin`.
+        """
+
+
+@runtime_checkable
+class Local(Protocol):
+    """A source that reads this machine's files."""
+
+    def reaches(self, want: Mapping[str, Any], base: Path, place: Path) -> bool:
+        """Whether collecting would take something of `place`, a file or a folder.
+
+        Raises:
+            UsageError: `want` breaks `SCHEMA`.
+        """
+
+
+def problems_of(source: object, want: Mapping[str, Any], base: Path, *, pinned: bool) -> list[Problem]:
+    """What `source` finds wrong with `want` before work starts; nothing where it cannot tell."""
+    return source.lint(want, base, pinned=pinned) if isinstance(source, Linting) else []
+
+
+def reaches(source: object, want: Mapping[str, Any], base: Path, place: Path) -> bool:
+    """Whether collecting would take something of `place`; not so where the source reads no local files."""
+    return isinstance(source, Local) and source.reaches(want, base, place)

@@ -1,16 +1,8 @@
-r"""Source `path`: a folder of this machine, or a single file.
+"""Source `path`: a folder of this machine, or a single file.
 
-Patterns in `include` and `exclude` are read as the lines of a `.gitignore` in the root are:
-
-- `*` and `?` stand for characters of one name, `[a-z]` and `[!a-z]` for one of a set, never for `/`;
-  `**` stands for any characters, `/` too, and `**/` for no folder as well; `\` takes the next
-  character as it is.
-- A pattern without `/`, but for one at its end, is met at every depth. Any other starts at the root.
-- A `/` at the end meets folders only. What meets a folder holds for everything below it.
-- `!` at the start, which in a `.gitignore` takes back, is refused: `exclude` wins over `include`.
-
-Without `include` everything is taken, empty folders too, and folders that `exclude` emptied. With
-it, the folders that it meets, and those that lead to something taken.
+Patterns in `include` and `exclude` are those of `bundler.patterns`. Without `include` everything is
+taken, empty folders too, and folders that `exclude` emptied. With it, the folders that it meets, and
+those that lead to something taken.
 
 Invariants: what is left out is not looked at, so it may bear any name and be of any type. One entry
 that cannot be carried makes the whole artifact fail: from the first one on nothing more is yielded,
@@ -21,19 +13,22 @@ is one, is followed. The walk holds the entries of the folders between the root 
 from __future__ import annotations
 
 import os
-import re
 import stat
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping
 from operator import attrgetter
+from pathlib import Path
 from typing import Annotated, Any, NamedTuple
 
 import msgspec
 
+from sealift.document import Problem
 from sealift.errors import MalformedError, SourceError, UsageError
 from sealift.names import check_link, check_path, folded, visible
 
+from ..patterns import Taken, translated
 from . import Found, Workshop
 
+PATH_LENGTH_MAX = 4096
 PATTERNS_MAX = 1000
 PATTERN_LENGTH_MAX = 1024
 SHOWN_MAX = 20
@@ -50,7 +45,7 @@ SCHEMA: Mapping[str, Any] = {
         "path": {
             "type": "string",
             "minLength": 1,
-            "maxLength": 4096,
+            "maxLength": PATH_LENGTH_MAX,
             "description": "A folder or a file: absolute, or relative to the folder of this spec.",
         },
         "include": {
@@ -69,6 +64,7 @@ SCHEMA: Mapping[str, Any] = {
 
 _Pattern = Annotated[str, msgspec.Meta(min_length=1, max_length=PATTERN_LENGTH_MAX)]
 _by_name = attrgetter("name")
+_START = "check `path`: unless it is absolute, it starts from the folder of the spec"
 _HINT = "mend these entries, or leave them out with `exclude`"
 _TYPES = {
     stat.S_IFIFO: "a FIFO",
@@ -79,7 +75,7 @@ _TYPES = {
 
 
 class _Want(msgspec.Struct, frozen=True, kw_only=True):
-    path: Annotated[str, msgspec.Meta(min_length=1, max_length=4096, pattern="^[^\x00]*$")]
+    path: Annotated[str, msgspec.Meta(min_length=1, max_length=PATH_LENGTH_MAX, pattern="^[^\x00]*$")]
     include: Annotated[tuple[_Pattern, ...], msgspec.Meta(min_length=1, max_length=PATTERNS_MAX)] | None = None
     exclude: Annotated[tuple[_Pattern, ...], msgspec.Meta(max_length=PATTERNS_MAX)] = ()
 
@@ -93,7 +89,7 @@ def collect(want: Mapping[str, Any], workshop: Workshop) -> Iterator[Found]:
             cannot be carried: all of them are named, up to `SHOWN_MAX`.
     """
     asked = _parse(want)
-    taken = _Taken.of(asked)
+    taken = _taken(asked)
     given = os.path.normpath(asked.path)
     shown = visible(given)
     try:
@@ -102,7 +98,7 @@ def collect(want: Mapping[str, Any], workshop: Workshop) -> Iterator[Found]:
     except OSError as error:
         raise SourceError(
             f"path {shown}: {_reason(error)}",
-            hint="check `path`: unless it is absolute, it starts from the folder of the spec",
+            hint=_START,
         ) from error
     complaints = _Complaints()
     entries = _walk(root, taken, complaints) if stat.S_ISDIR(status.st_mode) else _alone(given, root, taken, complaints)
@@ -124,8 +120,52 @@ def pin(want: Mapping[str, Any], workshop: Workshop) -> Mapping[str, Any]:
     Raises:
         UsageError: a key or a pattern has the wrong form.
     """
-    _Taken.of(_parse(want))
+    _taken(_parse(want))
     return {}
+
+
+def lint(want: Mapping[str, Any], base: Path, *, pinned: bool) -> list[Problem]:
+    """What is wrong with the folder's name and the patterns; the folder is looked for and not read."""
+    found = []
+    place = want.get("path")
+    if isinstance(place, str) and 0 < len(place) <= PATH_LENGTH_MAX:
+        try:
+            if "\0" in place:
+                raise OSError("a path holds no NUL")
+            os.stat(base / place)
+        except OSError as error:
+            found.append(Problem(steps=("path",), message=f"{visible(place)!r}: {_reason(error)}", hint=_START))
+    for key in ("include", "exclude"):
+        patterns = want.get(key)
+        for index, pattern in enumerate(patterns if isinstance(patterns, list) else ()):
+            if isinstance(pattern, str) and 0 < len(pattern) <= PATTERN_LENGTH_MAX:
+                try:
+                    translated(pattern)
+                except UsageError as error:
+                    found.append(Problem(steps=(key, index), message=error.message, hint=error.hint))
+    return found
+
+
+def reaches(want: Mapping[str, Any], base: Path, place: Path) -> bool:
+    """Whether something of `place`, a file or a folder, would be collected.
+
+    Raises:
+        UsageError: a key or a pattern has the wrong form.
+    """
+    asked = _parse(want)
+    root, real = Path(os.path.realpath(base / asked.path)), Path(os.path.realpath(place))
+    if root == real or real in root.parents:
+        return True
+    if root not in real.parents:
+        return False
+    return _taken(asked).reaches(real.relative_to(root).parts, folder=real.is_dir())
+
+
+def _taken(asked: _Want) -> Taken:
+    try:
+        return Taken.of(asked.include, asked.exclude)
+    except UsageError as error:
+        raise UsageError(f"source path: {error.message}", hint=error.hint) from error
 
 
 def _parse(want: Mapping[str, Any]) -> _Want:
@@ -171,7 +211,7 @@ class _Level(NamedTuple):
     """Its names that were taken so far, by their folded form."""
 
 
-def _walk(root: str, taken: _Taken, complaints: _Complaints) -> Iterator[Found]:
+def _walk(root: str, taken: Taken, complaints: _Complaints) -> Iterator[Found]:
     patterned, excluded, included, leads = taken
     waiting: list[tuple[str, str, dict[str, str]]] = []
     """The innermost folders that are entered but taken only if something in them is."""
@@ -273,7 +313,7 @@ def _file(path: str, origin: str, status: os.stat_result) -> Found:
     return Found(path, "file", mode & 0o111 != 0, status.st_size, origin, (status.st_ino, status.st_mtime_ns))
 
 
-def _alone(given: str, root: str, taken: _Taken, complaints: _Complaints) -> Iterator[Found]:
+def _alone(given: str, root: str, taken: Taken, complaints: _Complaints) -> Iterator[Found]:
     """The tree of the one file `root`, under the name that the spec gives it."""
     name = os.path.basename(given)
     if taken.excluded(name) or not (taken.everything or taken.included(name)):
@@ -290,120 +330,3 @@ def _alone(given: str, root: str, taken: _Taken, complaints: _Complaints) -> Ite
 
 def _reason(error: OSError) -> str:
     return (error.strerror or str(error)).lower()
-
-
-_Meets = Callable[[str], re.Match[str] | None]
-
-
-class _Taken(NamedTuple):
-    """Which entries are taken. Each function is asked with a path, which ends in `/` if it is a folder's."""
-
-    patterned: bool
-    excluded: _Meets
-    included: _Meets
-    leads: _Meets
-    """Whether something that is included may lie below a folder."""
-
-    @property
-    def everything(self) -> bool:
-        """Whether there is nothing that `include` narrows."""
-        return self.included is _EVERYTHING
-
-    @classmethod
-    def of(cls, asked: _Want) -> _Taken:
-        exclude = [_translated(pattern) for pattern in asked.exclude]
-        excluded = _any([whole for whole, _ in exclude])
-        if asked.include is None:
-            return cls(bool(exclude), excluded, _EVERYTHING, _EVERYTHING)
-        include = [_translated(pattern) for pattern in asked.include]
-        return cls(True, excluded, _any([whole for whole, _ in include]), _any([leads for _, leads in include]))
-
-
-def _any(expressions: Sequence[str]) -> _Meets:
-    return re.compile("|".join(expressions) if expressions else r"(?!)", re.DOTALL).fullmatch
-
-
-_EVERYTHING: _Meets = re.compile(".*", re.DOTALL).fullmatch
-
-
-def _translated(pattern: str) -> tuple[str, str]:
-    """`pattern` as two regular expressions: of what it meets, and of the folders that may hold that.
-
-    Raises:
-        UsageError: it is no valid pattern.
-    """
-    core = pattern.removesuffix("/")
-    components = core.removeprefix("/").split("/")
-    try:
-        if pattern.startswith("!") or any(component in ("", ".", "..") for component in components):
-            raise ValueError("`!`, `.`, `..` and empty components have no meaning")
-        if "/" not in core:
-            components.insert(0, "**")
-        whole, leads, crossed = "", [], False
-        for number, component in enumerate(components):
-            last = number == len(components) - 1
-            crossed = crossed or "**" in component
-            if component != "**":
-                expression = _component(component) + ("" if last else "/")
-                if not last and not crossed:
-                    leads.append(expression)
-            elif last:
-                expression = ".+"
-            else:
-                expression = "" if whole.endswith("(?:.+/)?") else "(?:.+/)?"
-            whole += expression
-        whole += "/" if pattern.endswith("/") else "/?"
-        re.compile(whole)
-    except (ValueError, re.error) as error:
-        raise UsageError(
-            f"source path: {visible(pattern)!r} is no valid pattern: {error}",
-            hint="write it as in a .gitignore, relative to the root, for example 'docs/**' or '*.tmp'",
-        ) from error
-    lead = ".*" if crossed else ""
-    for expression in reversed(leads):
-        lead = f"(?:{expression}{lead})?"
-    return whole, lead
-
-
-def _component(component: str) -> str:
-    """One component of a pattern as a regular expression, which no empty name meets."""
-    out, at = [], 0
-    while at < len(component):
-        character = component[at]
-        at += 1
-        if character == "*":
-            end = at
-            while component[end : end + 1] == "*":
-                end += 1
-            out.append("[^/]*" if end == at else ".*")
-            at = end
-        elif character == "?":
-            out.append("[^/]")
-        elif character == "\\":
-            if at == len(component):
-                raise ValueError("it ends in a backslash")
-            out.append(re.escape(component[at]))
-            at += 1
-        elif character == "[":
-            negated = component[at : at + 1] in ("!", "^")
-            start = at + negated
-            end = component.find("]", start + 1)
-            if end < 0:
-                raise ValueError("a '[' is not closed")
-            out.append(_set(component[start:end], negated))
-            at = end + 1
-        else:
-            out.append(re.escape(character))
-    return "(?=[^/])" + "".join(out)
-
-
-def _set(members: str, negated: bool) -> str:
-    out, at = [], 0
-    while at < len(members):
-        if at + 2 < len(members) and members[at + 1] == "-":
-            out.append(f"{re.escape(members[at])}-{re.escape(members[at + 2])}")
-            at += 3
-        else:
-            out.append(re.escape(members[at]))
-            at += 1
-    return f"(?!/)[{'^' if negated else ''}{''.join(out)}]"

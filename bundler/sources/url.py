@@ -13,6 +13,7 @@ from urllib.parse import unquote, urlsplit
 
 import msgspec
 
+from sealift.document import Problem
 from sealift.durable import storing
 from sealift.errors import MalformedError, SourceError, UsageError
 from sealift.names import check_path, visible
@@ -20,15 +21,16 @@ from sealift.names import check_path, visible
 from . import Found, Workshop
 
 if TYPE_CHECKING:
-    from ..fetch import Fetched
+    from ..cache import Fetched
 
+URL_LENGTH_MAX = 8192
 SCHEMA: Mapping[str, Any] = {
     "type": "object",
     "properties": {
         "url": {
             "type": "string",
             "minLength": 1,
-            "maxLength": 8192,
+            "maxLength": URL_LENGTH_MAX,
             "description": "An http or https address, without user name and password.",
         },
         "sha256": {
@@ -49,9 +51,11 @@ SCHEMA: Mapping[str, Any] = {
     "additionalProperties": False,
 }
 
+_PIN = "run `sealift-bundle lock`, or write the file's digest in the spec as `sha256`"
+
 
 class _Want(msgspec.Struct, frozen=True, kw_only=True):
-    url: Annotated[str, msgspec.Meta(min_length=1, max_length=8192)]
+    url: Annotated[str, msgspec.Meta(min_length=1, max_length=URL_LENGTH_MAX)]
     sha256: Annotated[str, msgspec.Meta(pattern="^[0-9a-f]{64}\\Z")] | None = None
     length: Annotated[int, msgspec.Meta(ge=0)] | None = None
     """Bytes; only a lock says it."""
@@ -71,11 +75,11 @@ def collect(want: Mapping[str, Any], workshop: Workshop) -> Iterator[Found]:
     asked = _parse(want)
     name = _name(asked)
     if asked.sha256 is None:
-        from ..fetch import redacted
+        from ..web import redacted
 
         raise SourceError(
             f"url {redacted(asked.url)} has no digest",
-            hint="run `sealift-bundle lock`, or write the file's digest in the spec as `sha256`",
+            hint=_PIN,
         )
     fetched = _fetch(asked, workshop)
     with storing(fetched.path):
@@ -98,8 +102,33 @@ def pin(want: Mapping[str, Any], workshop: Workshop) -> Mapping[str, Any]:
     return {"sha256": fetched.sha256, "length": fetched.length}
 
 
+def lint(want: Mapping[str, Any], base: Path, *, pinned: bool) -> list[Problem]:
+    """What is wrong with the address and the file's name, and whether a digest is known; nobody is asked."""
+    from ..web import check_url
+
+    found = []
+    url, name = want.get("url"), want.get("as")
+    try:
+        if isinstance(url, str) and 0 < len(url) <= URL_LENGTH_MAX:
+            check_url(url)
+            if "as" not in want:
+                _name(_Want(url=url))
+    except UsageError as error:
+        found.append(Problem(steps=("url",), message=error.message, hint=error.hint))
+    if isinstance(name, str) and name:
+        try:
+            _check_name(name)
+        except MalformedError as error:
+            found.append(Problem(steps=("as",), message=error.message, hint="write a plain file name"))
+    if pinned and "sha256" not in want:
+        found.append(
+            Problem(steps=(), message="neither `sha256` nor a lock says the file's digest", hint=_PIN, missing=True)
+        )
+    return found
+
+
 def _parse(want: Mapping[str, Any]) -> _Want:
-    from ..fetch import check_url
+    from ..web import check_url
 
     try:
         asked = msgspec.convert(want, _Want)
@@ -118,10 +147,9 @@ def _name(asked: _Want) -> str:
         except UnicodeDecodeError:
             name = ""
     try:
-        if "/" in check_path(name):
-            raise MalformedError("'/' is not allowed in a file's name")
+        _check_name(name)
     except MalformedError as error:
-        from ..fetch import redacted
+        from ..web import redacted
 
         raise UsageError(
             f"url {redacted(asked.url)} gives the file no valid name: {error.message}",
@@ -130,9 +158,19 @@ def _name(asked: _Want) -> str:
     return name
 
 
+def _check_name(name: str) -> None:
+    if "/" in check_path(name):
+        raise MalformedError("'/' is not allowed in a file's name")
+
+
 def _fetch(asked: _Want, workshop: Workshop) -> Fetched:
     from ..fetch import fetch
 
     return fetch(
-        asked.url, cache=Path(workshop.cache), progress=workshop.progress, sha256=asked.sha256, length=asked.length
+        asked.url,
+        cache=workshop.cache,
+        spare=workshop.spare,
+        progress=workshop.progress,
+        sha256=asked.sha256,
+        length=asked.length,
     )

@@ -20,7 +20,7 @@ import jsonschema
 import pytest
 
 import bundler.sources
-from bundler.sources import Found, Source, Workshop
+from bundler.sources import Found, Source, Workshop, problems_of, reaches
 from bundler.sources import path as path_source
 from bundler.sources import url as url_source
 from sealift.errors import SourceError, UsageError
@@ -216,3 +216,35 @@ def test_what_is_missing_is_an_error_of_the_source(case: Case) -> None:
     assert raised.value.hint
     assert not raised.value.message.endswith(".")
     assert raised.value.message[0].islower()
+
+
+def test_it_finds_nothing_wrong_with_what_it_collects(case: Case) -> None:
+    """What `lint` tells would stop a collection too."""
+    assert problems_of(case.source, case.want, case.workshop.base, pinned=True) == []
+
+
+@pytest.mark.parametrize("value", [None, 3, True, "", [], [3], [""], {}, {"a": 1}])
+def test_it_lints_what_breaks_its_schema(case: Case, value: object) -> None:
+    """Keys of another type are the schema's to tell; missing ones too."""
+    wrong = dict.fromkeys(case.source.SCHEMA["properties"], value)
+    assert problems_of(case.source, wrong, case.workshop.base, pinned=True) == []
+    for problem in problems_of(case.source, {}, case.workshop.base, pinned=True):
+        assert problem.missing
+        assert problem.hint
+
+
+def test_its_problems_stand_in_its_own_keys(case: Case) -> None:
+    """Steps start at the source's part of the spec, and messages are lower case without a final period."""
+    odd = {"path": "nowhere", "include": ["a//b"], "url": "ftp://example.org/f", "as": "a/b"}
+    for problem in problems_of(case.source, odd, case.workshop.base, pinned=True):
+        assert not problem.steps or problem.steps[0] in case.source.SCHEMA["properties"]
+        assert not problem.message.endswith(".")
+
+
+def test_it_reaches_only_what_it_collects(case: Case, origin: Path, tmp_path: Path) -> None:
+    """A folder inside the origin is reached by a source of local files alone; one elsewhere by none."""
+    local = hasattr(case.source, "reaches")
+    assert reaches(case.source, case.want, case.workshop.base, origin / "b") is local
+    assert reaches(case.source, case.want, case.workshop.base, tmp_path) is local
+    assert not reaches(case.source, case.want, case.workshop.base, origin / "a")
+    assert not reaches(case.source, case.want, case.workshop.base, tmp_path / "elsewhere")

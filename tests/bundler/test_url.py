@@ -26,8 +26,9 @@ from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.x509.oid import NameOID
 
-from bundler import fetch as fetching
-from bundler.fetch import Fetched, Patience, fetch
+from bundler import cache, web
+from bundler.cache import Fetched
+from bundler.fetch import Patience, fetch
 from bundler.sources import Found, Workshop, url
 from sealift.durable import locked
 from sealift.errors import IntegrityError, SealiftError, SourceError, StoreError, UsageError
@@ -208,7 +209,7 @@ def serving(server: Server) -> Iterator[Server]:
 def _plain_environment(monkeypatch: pytest.MonkeyPatch) -> None:
     """Neither a proxy nor a certificate of this machine."""
     for name in list(os.environ):
-        if name.lower().endswith("_proxy") or name in fetching.CA_VARIABLES:
+        if name.lower().endswith("_proxy") or name in web.CA_VARIABLES:
             monkeypatch.delenv(name)
 
 
@@ -592,7 +593,7 @@ def test_a_full_disk_keeps_what_arrived(server: Server, line: Line, monkeypatch:
     def full(*_: object) -> None:
         raise OSError(28, "No space left on device")
 
-    monkeypatch.setattr(fetching, "write_all", full)
+    monkeypatch.setattr(cache, "write_all", full)
     assert "no space left" in _fails(line, f"{server.url}/f", StoreError).message
     assert len(server.seen) == 1
 
@@ -664,7 +665,7 @@ def secure(authority: Authority) -> Iterator[Server]:
         yield running
 
 
-@pytest.mark.parametrize("variable", fetching.CA_VARIABLES)
+@pytest.mark.parametrize("variable", web.CA_VARIABLES)
 def test_an_authority_of_ones_own_is_trusted(
     secure: Server, line: Line, authority: Authority, variable: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:

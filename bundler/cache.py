@@ -1,0 +1,137 @@
+"""The cache: content by its digest, and the `.part` files of what has not arrived whole.
+
+Invariants: a name is the SHA-256 of its content, checked before the name is given, and again before a file
+that was there already is handed out. A part that is resumed bears the validator that the server gave it.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import os
+from dataclasses import dataclass
+from pathlib import Path
+
+from sealift.durable import storing, sync_folder, write_all, write_file
+from sealift.progress import Progress
+
+from .web import is_validator
+
+PIECE = 1 << 20
+"""Bytes that are read at once."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Fetched:
+    """A file in the cache."""
+
+    path: Path
+    sha256: str
+    length: int
+    """Bytes."""
+
+
+def kept(path: Path, digest: str, progress: Progress, *, mend: bool = True) -> Fetched | None:
+    """The file that a cache holds, if it still has its digest; one that has not is deleted, with `mend`."""
+    if not os.path.lexists(path):
+        return None
+    with storing(path):
+        descriptor = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC)
+        try:
+            hasher, length = _hashed(descriptor, progress)
+        finally:
+            os.close(descriptor)
+        if hasher.hexdigest() == digest:
+            return Fetched(path=path, sha256=digest, length=length)
+        if mend:
+            os.unlink(path)
+    return None
+
+
+def _hashed(descriptor: int, progress: Progress) -> tuple[hashlib._Hash, int]:
+    """The SHA-256 and the length of what `descriptor` holds from its start on."""
+    hasher, length = hashlib.sha256(), 0
+    if size := os.fstat(descriptor).st_size:
+        progress.start("check the cache", size)
+        try:
+            while piece := os.read(descriptor, PIECE):
+                hasher.update(piece)
+                length += len(piece)
+                progress.advance(len(piece))
+        finally:
+            progress.finish()
+    return hasher, length
+
+
+class Part:
+    """The `.part` file: what has arrived so far, and what the server called it."""
+
+    def __init__(self, path: Path, progress: Progress) -> None:
+        self._path = path
+        self._label = path.with_suffix(".validator")
+        with storing(path):
+            self._descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC, 0o644)
+            try:
+                self._hasher, self.length = _hashed(self._descriptor, progress)
+                self.validator = self._read_label()
+            except BaseException:
+                os.close(self._descriptor)
+                raise
+        self.resumed = self.length > 0
+        """It holds the bodies of several answers."""
+
+    def __enter__(self) -> Part:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        os.close(self._descriptor)
+        if not self.length:
+            self.delete()
+
+    @property
+    def sha256(self) -> str:
+        """Of what has arrived so far."""
+        return self._hasher.hexdigest()
+
+    def _read_label(self) -> str | None:
+        try:
+            text = self._label.read_bytes()[:1024].decode("ascii")
+        except (FileNotFoundError, UnicodeDecodeError):
+            return None
+        return text if is_validator(text) else None
+
+    def restart(self, validator: str | None) -> None:
+        """Empty it, for a content that the server calls `validator`."""
+        with storing(self._path):
+            self._label.unlink(missing_ok=True)
+            os.ftruncate(self._descriptor, 0)
+            os.lseek(self._descriptor, 0, os.SEEK_SET)
+        if validator is not None:
+            write_file(self._label, validator.encode("ascii"))
+        self._hasher, self.length, self.validator, self.resumed = hashlib.sha256(), 0, validator, False
+
+    def append(self, piece: bytes) -> None:
+        """Write what arrived next.
+
+        Raises:
+            StoreError: the disk refuses.
+        """
+        with storing(self._path):
+            write_all(self._descriptor, piece)
+        self._hasher.update(piece)
+        self.length += len(piece)
+
+    def keep(self, digest: str) -> Path:
+        """Give it its name in the cache, durably."""
+        kept = self._path.with_name(digest)
+        with storing(kept):
+            os.fsync(self._descriptor)
+            os.replace(self._path, kept)
+            self._label.unlink(missing_ok=True)
+            sync_folder(kept.parent)
+        return kept
+
+    def delete(self) -> None:
+        """Let go of all that has arrived."""
+        with storing(self._path):
+            self._path.unlink(missing_ok=True)
+            self._label.unlink(missing_ok=True)

@@ -1,0 +1,224 @@
+"""The web, as far as a fetch meets it: addresses, redirects, proxies, certificates, and what an answer means.
+
+Invariants:
+- TLS certificates are always verified, no step leads from https to http, and no request bears
+  credentials, except a proxy's own to that proxy.
+- No message holds the query or the credentials of an address.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import re
+import ssl
+from collections.abc import Iterator, Mapping
+from email.utils import parsedate_to_datetime
+from urllib.parse import unquote, urljoin
+from urllib.request import getproxies, proxy_bypass
+
+import urllib3
+from urllib3.exceptions import (
+    HTTPError,
+    LocationValueError,
+    NameResolutionError,
+    NewConnectionError,
+    ProtocolError,
+    ProxyError,
+    ProxySchemeUnknown,
+    SSLError,
+)
+from urllib3.exceptions import TimeoutError as LateError
+from urllib3.util import Timeout, make_headers, parse_url
+
+from sealift.errors import SealiftError, SourceError, UsageError
+from sealift.names import visible
+
+REDIRECTS = 5
+CA_VARIABLES = ("SEALIFT_CA_FILE", "REQUESTS_CA_BUNDLE", "SSL_CERT_FILE")
+"""Environment variables that name the certificates to trust in place of the system's; the first that is set counts."""
+RESUMES = "run the same command again: it resumes where the server allows"
+
+_ETAG = re.compile(r'"[\x21\x23-\x7e]{0,500}"')
+_DATE = re.compile(r"[A-Za-z0-9 ,:+-]{16,64}")
+_DATE_MARGIN = 60.0
+"""Seconds between a change and the answer from which on Last-Modified names one content (RFC 9110, 8.8.2.2)."""
+
+
+class Again(Exception):
+    """An attempt failed, and another may not.
+
+    Args:
+        error: what to raise when there is none left.
+        after: seconds that the server asked to wait.
+    """
+
+    def __init__(self, error: SealiftError, after: float | None = None) -> None:
+        super().__init__(error.message)
+        self.error = error
+        self.after = after
+
+
+def check_url(url: str) -> str:
+    """Return `url` if it is one that may be fetched.
+
+    Raises:
+        UsageError: it is no http or https address, or bears credentials.
+    """
+    try:
+        parsed = parse_url(url) if not re.search(r"[\x00-\x20\x7f-\xa0\\]", url) else None
+    except LocationValueError:
+        parsed = None
+    if parsed is None or parsed.scheme not in ("http", "https") or not parsed.host:
+        raise UsageError(f"{redacted(url)} is no http or https address")
+    if parsed.auth is not None:
+        raise UsageError(
+            f"url {redacted(url)} bears credentials, which a spec must not hold",
+            hint="leave out what stands before '@'; for a file that needs them, fetch it and use source `path`",
+        )
+    return url
+
+
+def redacted(url: str) -> str:
+    """`url` without credentials and query, safe to print."""
+    try:
+        parsed = parse_url(url)
+    except LocationValueError:
+        parsed = None
+    if parsed is None or parsed.scheme not in ("http", "https") or not parsed.host:
+        return "the url"
+    path = re.sub(r"[^/]+:[^/]*@", "***@", parsed.path or "")
+    return visible(f"{parsed.scheme}://{parsed.netloc}{path}{'?…' if parsed.query is not None else ''}")[:300]
+
+
+@contextlib.contextmanager
+def answer(url: str, headers: Mapping[str, str], timeout: Timeout) -> Iterator[urllib3.BaseHTTPResponse]:
+    """The response to which `url` leads, its body unread."""
+    here = url
+    for _ in range(REDIRECTS + 1):
+        with _manager(here) as manager:
+            response = manager.request(
+                "GET", here, headers=headers, redirect=False, retries=False, timeout=timeout, preload_content=False
+            )
+            try:
+                location = response.headers.get("location")
+                if response.status not in (301, 302, 303, 307, 308) or location is None:
+                    yield response
+                    return
+            finally:
+                response.close()
+        here = _next(here, location)
+    raise SourceError(f"{redacted(url)} redirects more than {REDIRECTS} times", hint="check `url`")
+
+
+def _next(here: str, location: str) -> str:
+    """The address that `location` stands for."""
+    try:
+        there = check_url(urljoin(here, location[:8192]))
+    except (UsageError, ValueError) as error:
+        raise SourceError(
+            f"{redacted(here)} redirects to an address that is not followed: "
+            + (error.message if isinstance(error, UsageError) else "it cannot be read")
+        ) from error
+    if parse_url(here).scheme == "https" and parse_url(there).scheme != "https":
+        raise SourceError(f"{redacted(here)} redirects to {redacted(there)}, from https to http: not followed")
+    return there
+
+
+def _manager(url: str) -> urllib3.PoolManager:
+    """What opens the connection for `url`: by the environment's proxy and certificates."""
+    parsed = parse_url(url)
+    context = _context() if parsed.scheme == "https" else None
+    proxies = getproxies()
+    proxy = proxies.get(parsed.scheme or "") or proxies.get("all")
+    if not proxy or proxy_bypass(parsed.netloc or ""):
+        return urllib3.PoolManager(ssl_context=context)
+    try:
+        to = parse_url(proxy if "://" in proxy else f"http://{proxy}")
+        if not to.host:
+            raise LocationValueError("no host")
+        return urllib3.ProxyManager(
+            to._replace(auth=None).url,
+            proxy_headers=make_headers(proxy_basic_auth=unquote(to.auth)) if to.auth else None,
+            ssl_context=context,
+            proxy_ssl_context=_context() if to.scheme == "https" else None,
+        )
+    except (LocationValueError, ProxySchemeUnknown) as error:
+        raise SourceError(
+            f"the proxy of the environment for {parsed.scheme} is no http or https address",
+            hint="write HTTP_PROXY and HTTPS_PROXY as http://host:port",
+        ) from error
+
+
+def _context() -> ssl.SSLContext:
+    """A context that verifies, by the certificates that `CA_VARIABLES` name or by the system's."""
+    for name in CA_VARIABLES:
+        if not (place := os.environ.get(name)):
+            continue
+        try:
+            if os.path.isdir(place):
+                return ssl.create_default_context(capath=place)
+            return ssl.create_default_context(cafile=place)
+        except OSError as error:
+            raise SourceError(
+                f"{name}: {visible(place)} cannot be read as certificates", hint="name a file of PEM certificates"
+            ) from error
+    return ssl.create_default_context()
+
+
+def understood(error: HTTPError, shown: str) -> Again | SourceError:
+    """What a failure of the line means; urllib3's own words may hold the query, so they are not repeated."""
+    cause = error.args[-1] if error.args else None
+    if isinstance(error, ProxyError):
+        cause = error.original_error
+        if not isinstance(cause, SSLError):
+            return Again(SourceError(f"{shown}: the proxy does not connect", hint="check HTTP_PROXY and HTTPS_PROXY"))
+        cause = cause.args[-1] if cause.args else None
+    if isinstance(cause, ssl.SSLCertVerificationError):
+        return SourceError(
+            f"{shown}: the certificate is not trusted: {visible(cause.verify_message)}",
+            hint="if the server's authority is your own, name its certificate in SEALIFT_CA_FILE",
+        )
+    if isinstance(error, LocationValueError):
+        return SourceError(f"{shown}: this address cannot be used", hint="check the host's name in `url`")
+    if isinstance(error, NameResolutionError):
+        return Again(SourceError(f"{shown}: the host's name is not known", hint="check `url` and the network"))
+    if isinstance(error, NewConnectionError):
+        return Again(SourceError(f"{shown}: no connection to the host", hint="check `url` and the network"))
+    if isinstance(error, LateError):
+        return Again(SourceError(f"{shown}: the server does not answer in time", hint=RESUMES))
+    if isinstance(error, (ProtocolError, SSLError)):
+        return Again(SourceError(f"{shown}: the connection broke off", hint=RESUMES))
+    return SourceError(f"{shown}: the answer cannot be understood ({type(error).__name__})")
+
+
+def retry_after(asked: str | None, now: float) -> float | None:
+    """Seconds to wait by a Retry-After header (RFC 9110, 10.2.3)."""
+    if asked is None:
+        return None
+    if re.fullmatch(r"[0-9]{1,9}", asked):
+        return float(asked)
+    moment = _moment(asked)
+    return None if moment is None else moment - now
+
+
+def _moment(date: str) -> float | None:
+    try:
+        return parsedate_to_datetime(date).timestamp() if _DATE.fullmatch(date) else None
+    except (ValueError, OverflowError):
+        return None
+
+
+def validator(headers: Mapping[str, str]) -> str | None:
+    """What names this very content for If-Range: a strong ETag, or a date old enough to be one (RFC 9110, 8.8)."""
+    if "etag" in headers:
+        return headers["etag"] if _ETAG.fullmatch(headers["etag"]) else None
+    modified, now = _moment(headers.get("last-modified", "")), _moment(headers.get("date", ""))
+    if modified is None or now is None or now - modified < _DATE_MARGIN:
+        return None
+    return headers["last-modified"]
+
+
+def is_validator(text: str) -> bool:
+    """Whether `text` has the form of what `validator` returns."""
+    return bool(_ETAG.fullmatch(text) or _DATE.fullmatch(text))
