@@ -41,6 +41,7 @@ def disk_error(error: OSError, what: Path | str) -> StoreError:
         errno.EROFS: "that file system is read-only: name a folder that can be written",
         errno.EACCES: "check the folder's owner and mode, or run as the user that owns it",
         errno.EPERM: "check the folder's owner and mode, or run as the user that owns it",
+        errno.ENOENT: "check the path, and that the medium is there",
         errno.EIO: "the medium reports a fault: try another copy or another disk",
     }
     reason = (error.strerror or str(error)).lower()
@@ -100,8 +101,11 @@ def make_folder(path: Path, *, mode: int = 0o755) -> None:
             missing.append(folder)
             folder = folder.parent
         for folder in reversed(missing):
-            with contextlib.suppress(FileExistsError):
+            try:
                 os.mkdir(folder, mode)
+            except FileExistsError:
+                if not folder.is_dir():
+                    raise
             sync_folder(folder.parent)
 
 

@@ -108,7 +108,8 @@ def span(frame: bytes | memoryview) -> int:
     """Bytes of the first frame in `frame`, found from its headers alone (RFC 8878, 3.1.1).
 
     Raises:
-        MalformedError: no zstd frame starts there, it needs a dictionary or has a checksum, or it is cut off.
+        MalformedError: no zstd frame starts there, it needs a dictionary or a larger window than `FRAME_MAX`, has a
+            checksum, or is cut off.
     """
     if len(frame) < 6 or int.from_bytes(frame[:4], "little") != _MAGIC:
         raise MalformedError("no zstd frame starts here")
@@ -116,6 +117,8 @@ def span(frame: bytes | memoryview) -> int:
     if descriptor & 0x0F:
         raise MalformedError("a zstd frame asks for a dictionary, a checksum or a reserved feature")
     single = descriptor >> 5 & 1
+    if not single and (1 << 10 + (frame[5] >> 3)) * (8 + (frame[5] & 7)) > 8 * FRAME_MAX:
+        raise MalformedError("a zstd frame asks for a larger window than is granted")
     position = 5 + (not single) + ((single, 2, 4, 8)[descriptor >> 6])
     while True:
         header = int.from_bytes(frame[position : position + 3], "little")

@@ -20,6 +20,7 @@ from .digest import check
 from .durable import TEMPORARY, storing, sync_folder, write_all
 from .errors import IntegrityError, MalformedError
 from .frame import pour
+from .names import visible
 
 LISTING_MAX = 256 << 20
 """Bytes of a listing's file at most."""
@@ -116,7 +117,7 @@ class Writer:
         if self._descriptor >= 0:
             os.close(self._descriptor)
             self._descriptor = -1
-            self._temporary.unlink(missing_ok=True)
+        self._temporary.unlink(missing_ok=True)
 
 
 def file_name(blob: Blob) -> str:
@@ -199,7 +200,8 @@ def decode(content: bytes, kind: type[T], what: str) -> T:
     try:
         return msgspec.json.decode(content, type=kind)
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
-        raise MalformedError(f"{what} is malformed: {error}") from error
+        said = visible(str(error)[:200])
+        raise MalformedError(f"{what} is malformed: {said[:1].lower()}{said[1:]}") from error
 
 
 def decode_line(line: bytes, kind: type[T], what: str) -> T:
