@@ -10,7 +10,7 @@ from __future__ import annotations
 import contextlib
 import hashlib
 import os
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
@@ -20,7 +20,7 @@ import msgspec
 from sealift import opening
 from sealift.container import Reader
 from sealift.durable import TEMPORARY, storing, sync_folder, write_all, write_file
-from sealift.errors import SealiftError, StoreError
+from sealift.errors import SealiftError, StoreError, TrustError
 from sealift.listing import Blob, sound
 from sealift.opening import Content, Opened, damaged_pack, listings, member_of, packs_of, side_by_side
 from sealift.progress import Progress
@@ -82,6 +82,7 @@ def refuse(site: Site, error: SealiftError, detail: Mapping[str, object], now: d
 def _admit(site: Site, bundle: Reader, now: datetime, workers: int, progress: Progress) -> Imported:
     store = Store(site.store)
     opened = opening.authenticate(bundle, site.state.trust, reference=site.reference(now))
+    _check_unchanged(site, opened)
     _check_room(bundle, opened, store)
     for content in opened.contents:
         _keep_listings(bundle, content, store)
@@ -94,6 +95,18 @@ def _admit(site: Site, bundle: Reader, now: datetime, workers: int, progress: Pr
         for name in ("packs", "trees", "index", "manifests"):
             sync_folder(store.folder / name)
     return _commit(site, opened, copied, now)
+
+
+def _check_unchanged(site: Site, opened: Opened) -> None:
+    """Refuse a release that this site admitted with another manifest: a release never changes."""
+    for content in opened.contents:
+        said = content.part.release
+        known = site.state.release(said.name, said.version)
+        if known and known.part.release.sha256 != said.sha256:
+            raise TrustError(
+                f"the bundle has another {known.label} than the one that this site has already admitted",
+                hint="a release never changes: ask for it under a new version",
+            )
 
 
 def _check_room(bundle: Reader, opened: Opened, store: Store) -> None:
@@ -162,7 +175,7 @@ class _Copies:
                         write_all(descriptor, piece)
                         self._progress.advance(len(piece))
                     if running.hexdigest() != pack.sha256:
-                        raise damaged_pack(pack)
+                        raise damaged_pack(pack.sha256)
                     os.fsync(descriptor)
                 finally:
                     os.close(descriptor)
@@ -200,7 +213,7 @@ def _commit(site: Site, opened: Opened, copied: _Copies, now: datetime) -> Impor
         former,
         trust=opened.refreshed.trust,
         versions=opened.refreshed.versions,
-        newest=max([former.newest, *map(_time, opened.contents)]),
+        newest=max([former.newest, *_times(opened)]),
         admitted=former.admitted + new,
     )
     if state != former or events:
@@ -215,9 +228,14 @@ def _commit(site: Site, opened: Opened, copied: _Copies, now: datetime) -> Impor
     )
 
 
-def _time(content: Content) -> datetime:
-    """When a release was published: a signed time, so that a clock set far ahead leaves no trace."""
-    try:
-        return datetime.strptime(content.published, "%Y-%m-%dT%H:%M:%SZ").replace(tzinfo=UTC)
-    except ValueError:
-        return datetime.min.replace(tzinfo=UTC)
+def _times(opened: Opened) -> Iterator[datetime]:
+    """When the releases were published: signed times, so that a clock set far ahead leaves no trace.
+
+    One that lies behind the end of the bundle's own metadata counts for nothing: every later bundle would be
+    expired here.
+    """
+    for content in opened.contents:
+        with contextlib.suppress(ValueError):
+            time = datetime.strptime(content.published, "%Y-%m-%dT%H:%M:%SZ").replace(tzinfo=UTC)
+            if time < opened.refreshed.expires:
+                yield time

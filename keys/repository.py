@@ -96,12 +96,18 @@ def publish(
         days: how long the new metadata lives.
 
     Raises:
-        UsageError: a release was already published with other content, or there are too many.
+        UsageError: a release was already published with other content, there are too many, or `published`
+            lies in the future.
         MalformedError: a target path or a file of the depot does not have its form.
         TrustError: the depot's metadata does not verify, the root has expired, or the key is not entitled.
         StoreError: the disk refused; the former state stays, or the new one is complete.
     """
     now = now.astimezone(UTC)
+    if published > now + timedelta(days=1):
+        raise UsageError(
+            f"the time of publication lies in the future: {published:%Y-%m-%d}, and it is {now:%Y-%m-%d} here",
+            hint="check SOURCE_DATE_EPOCH and this machine's clock",
+        )
     state = verify(depot)
     if state.root.is_expired(now):
         raise TrustError(

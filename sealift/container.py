@@ -23,7 +23,7 @@ BLOCK = 512
 SUFFIX = ".sealift"
 HINT = "SEALIFT.json"
 _KINDS: Mapping[str, tuple[re.Pattern[str], int, int]] = {
-    "hint": (re.compile(r"SEALIFT\.json"), 4096, 1),
+    "hint": (re.compile(r"SEALIFT\.json"), 256 << 10, 1),
     "metadata": (re.compile(r"metadata/(?:[1-9][0-9]{0,15}\.)?[a-z][a-z0-9_-]{0,63}\.json"), 8 << 20, 2048),
     "manifest": (re.compile(r"manifests/[0-9a-f]{64}\.json"), 16 << 20, 2048),
     "tree": (re.compile(r"trees/[0-9a-f]{64}\.zst"), 256 << 20, 65536),
@@ -193,7 +193,9 @@ class Reader:
             name = block[:100].rstrip(b"\0").decode("ascii")
             size, time = int(block[124:135], 8), int(block[136:147], 8)
         except ValueError:
-            raise MalformedError(f"{self.path} is no sealift bundle, or is damaged at byte {offset}") from None
+            raise MalformedError(
+                f"{self.path} is no sealift bundle, or is damaged at byte {offset}", hint=_CUT
+            ) from None
         kind = next((kind for kind, (grammar, *_) in _KINDS.items() if grammar.fullmatch(name)), None)
         if kind is None:
             raise MalformedError(f"{self.path} holds a member that no bundle has: {visible(name)[:80]!r}")
@@ -225,8 +227,8 @@ class Writer:
         if self._descriptor >= 0:
             os.close(self._descriptor)
             self._descriptor = -1
-            with storing(self._path):
-                self._temporary.unlink(missing_ok=True)
+        with storing(self._path):
+            self._temporary.unlink(missing_ok=True)
 
     def add(self, name: str, content: bytes) -> None:
         """Append a small member.

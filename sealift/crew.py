@@ -112,13 +112,11 @@ class _Lead(Channel):
     """The leader's end, where a worker that is gone is a failure that a person should read."""
 
     def flush(self) -> None:
-        """Write as much of what is to go out as the pipe takes.
-
-        Raises:
-            SealiftError: the worker is gone.
-        """
-        with _expecting_a_worker():
+        """Write as much of what is to go out as the pipe takes; why a worker is gone, `receive` says."""
+        try:
             super().flush()
+        except BrokenPipeError:
+            self._outgoing.clear()
 
     def receive(self) -> Any:
         """The next message.
@@ -126,19 +124,13 @@ class _Lead(Channel):
         Raises:
             SealiftError: the worker is gone, or failed in a way that a person should read.
         """
-        with _expecting_a_worker():
+        try:
             return super().receive()
-
-
-@contextlib.contextmanager
-def _expecting_a_worker() -> Iterator[None]:
-    try:
-        yield
-    except (EOFError, BrokenPipeError) as error:
-        raise SealiftError(
-            "a worker process was killed",
-            hint="the system may have run out of memory: run the same command again with fewer --threads",
-        ) from error
+        except EOFError as error:
+            raise SealiftError(
+                "a worker process was killed",
+                hint="the system may have run out of memory: run the same command again with fewer --threads",
+            ) from error
 
 
 Body = Callable[[Channel], None]

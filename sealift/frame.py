@@ -36,7 +36,7 @@ def store(pieces: list[memoryview]) -> bytes:
     """Put `pieces` into one frame of raw blocks (RFC 8878, 3.1.1.2)."""
     size = sum(len(piece) for piece in pieces)
     parts: list[bytes | memoryview] = [struct.pack("<IBQ", _MAGIC, 0xE0, size)]
-    content = memoryview(b"".join(pieces))
+    content = pieces[0] if len(pieces) == 1 else memoryview(b"".join(pieces))
     for start in range(0, size, _BLOCK) or (0,):
         block = content[start : start + _BLOCK]
         last = start + _BLOCK >= size
@@ -71,8 +71,11 @@ def unseal(frame: bytes | memoryview, size: int) -> bytes:
         IntegrityError: it holds more, less or something else.
     """
     try:
-        if zstandard.frame_content_size(frame) != size or span(frame) != len(frame):
+        said = zstandard.get_frame_parameters(frame)
+        if said.content_size != size or span(frame) != len(frame):
             raise IntegrityError("a frame does not hold what the signed index says")
+        if said.window_size > FRAME_MAX:
+            raise IntegrityError("a frame asks for a larger window than a reader grants")
         return zstandard.ZstdDecompressor(max_window_size=FRAME_MAX).decompress(frame, max_output_size=size)
     except (zstandard.ZstdError, MalformedError) as error:
         raise IntegrityError(f"a frame cannot be decompressed: {error}") from error
@@ -108,8 +111,7 @@ def span(frame: bytes | memoryview) -> int:
     """Bytes of the first frame in `frame`, found from its headers alone (RFC 8878, 3.1.1).
 
     Raises:
-        MalformedError: no zstd frame starts there, it needs a dictionary or a larger window than `FRAME_MAX`, has a
-            checksum, or is cut off.
+        MalformedError: no zstd frame starts there, it needs a dictionary or has a checksum, or it is cut off.
     """
     if len(frame) < 6 or int.from_bytes(frame[:4], "little") != _MAGIC:
         raise MalformedError("no zstd frame starts here")
@@ -117,8 +119,6 @@ def span(frame: bytes | memoryview) -> int:
     if descriptor & 0x0F:
         raise MalformedError("a zstd frame asks for a dictionary, a checksum or a reserved feature")
     single = descriptor >> 5 & 1
-    if not single and (1 << 10 + (frame[5] >> 3)) * (8 + (frame[5] & 7)) > 8 * FRAME_MAX:
-        raise MalformedError("a zstd frame asks for a larger window than is granted")
     position = 5 + (not single) + ((single, 2, 4, 8)[descriptor >> 6])
     while True:
         header = int.from_bytes(frame[position : position + 3], "little")

@@ -14,10 +14,9 @@ import msgspec
 from .digest import check_form
 from .errors import MalformedError
 from .frame import FRAME_MAX
-from .listing import Blob, ListingBlob, decode, lines
+from .listing import Blob, ListingBlob, decode, decode_line, lines
 
 KIND = "index"
-CHUNKS_MAX = 64_000_000
 
 
 class Frame(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -68,7 +67,8 @@ def checked(compressed: bytes, blob: ListingBlob, packs: Sequence[Blob], sizes: 
     """
     pack = end = 0
     seen = bytearray(len(sizes))
-    for frame in frames(compressed, blob):
+    for line in lines(compressed, blob, KIND):
+        frame = decode_line(line, Frame, "a line of an index")
         check_form(frame.sha256, "a frame")
         if frame.pack == pack + 1 and pack < len(packs) and end == packs[pack].length:
             pack, end = pack + 1, 0

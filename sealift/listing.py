@@ -128,7 +128,7 @@ def file_name(blob: Blob) -> str:
 def sound(path: Path, blob: Blob) -> bool:
     """Whether the file at `path` is there and has its size and digest; what cannot be read has not."""
     try:
-        descriptor = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC)
+        descriptor = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC)
     except OSError:
         return False
     try:

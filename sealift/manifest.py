@@ -109,6 +109,8 @@ def release(content: bytes) -> Release:
     names = [artifact.name for artifact in manifest.artifacts]
     if not names or names != sorted(set(names)):
         raise MalformedError("the release manifest has no artifacts, or not in order")
+    if manifest.hooks == NONE and manifest.hooks is not NONE:
+        raise MalformedError("the release manifest has hooks without any command")
     for artifact in manifest.artifacts:
         check_release(artifact.name)
         check_form(artifact.digest, f"artifact {artifact.name}")

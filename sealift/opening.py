@@ -11,6 +11,7 @@ outside of that (`SEALIFT.json`) is never read.
 from __future__ import annotations
 
 import hashlib
+import re
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor, as_completed
 from dataclasses import dataclass
@@ -30,6 +31,13 @@ from .progress import Progress
 from .trust import Refreshed, Trust, refresh
 
 T = TypeVar("T")
+_STRIDE = 8 << 20
+"""Bytes that are hashed in one go: some milliseconds, in which other threads go on."""
+_TIME = re.compile(r"[0-9]{4}-[0-9]{2}-[0-9]{2}T[0-9]{2}:[0-9]{2}:[0-9]{2}Z")
+CHUNKS_MAX = 16_000_000
+"""Distinct chunks of a release at most: a site keeps the size of each in memory while it checks the index."""
+METADATA_MAX = 64 << 20
+"""Bytes of all metadata of a bundle at most: 256 rotations of a root with 16 keys are far less."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -39,7 +47,7 @@ class Content:
     part: Part
     release: Release
     published: str
-    """When it was published, as signed: RFC 3339, UTC."""
+    """When it was published, as signed: RFC 3339, UTC; empty where no such time was signed."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -61,6 +69,8 @@ def authenticate(bundle: Reader, trust: Trust, *, reference: datetime) -> Opened
         IntegrityError: a manifest does not match its digest.
         TrustError: a signature, a version or an expiry is not acceptable, or a release is not signed for.
     """
+    if sum(member.size for member in bundle.of("metadata")) > METADATA_MAX:
+        raise MalformedError(f"{bundle.path} holds more than {METADATA_MAX} bytes of metadata")
     offered = {PurePosixPath(member.name).name: bundle.read(member) for member in bundle.of("metadata")}
     refreshed = refresh(trust, offered, reference=reference)
     member = _bundle_manifest(bundle, refreshed)
@@ -106,8 +116,8 @@ def _content(bundle: Reader, part: Part, refreshed: Refreshed) -> Content:
         raise TrustError(f"{what} calls itself {release.label}", hint="ask for a new export")
     target = refreshed.target(path)
     sealed = (target.custom or {}).get("sealift", {}) if target else {}
-    published = sealed.get("published", "") if isinstance(sealed, dict) else ""
-    return Content(part=part, release=release, published=str(published))
+    published = str(sealed.get("published", "")) if isinstance(sealed, dict) else ""
+    return Content(part=part, release=release, published=published if _TIME.fullmatch(published) else "")
 
 
 def _of(bundle: Reader, name: str, blob: Blob) -> Member:
@@ -170,6 +180,8 @@ def listings(bundle: Reader, content: Content) -> Iterator[tuple[str, ListingBlo
             for digest, size in entry.pieces():
                 if sizes.setdefault(bytes.fromhex(digest), size) != size:
                     raise MalformedError(f"artifact {artifact.name} gives one chunk two sizes")
+            if len(sizes) > CHUNKS_MAX:
+                raise MalformedError(f"{content.release.label} has more than {CHUNKS_MAX} distinct chunks")
         if (files, amount) != (artifact.files, artifact.bytes):
             raise MalformedError(f"artifact {artifact.name} does not hold what its manifest says")
         yield "trees", artifact.tree, compressed
@@ -180,28 +192,64 @@ def listings(bundle: Reader, content: Content) -> Iterator[tuple[str, ListingBlo
     yield "index", index, compressed
 
 
+class Hashing:
+    """Checks on the side that packs have the digests that their names claim; says nothing of who signed for them.
+
+    It may begin before anything is authenticated, since it looks at no content: a digest is a digest. Leaving
+    the context ends it.
+    """
+
+    def __init__(self, bundle: Reader, packs: tuple[Member, ...], *, workers: int, progress: Progress) -> None:
+        """Begin with `workers` threads; `progress` is told the bytes."""
+        self._bundle = bundle
+        self._progress = progress
+        self._stopped = False
+        self._pool = ThreadPoolExecutor(max_workers=workers)
+        self._under_way = [self._pool.submit(self._check, pack) for pack in packs]
+
+    def __enter__(self) -> Hashing:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._stopped = True
+        self._pool.shutdown(wait=True, cancel_futures=True)
+
+    def finish(self) -> None:
+        """Wait for all of them.
+
+        Raises:
+            IntegrityError: one does not match.
+            StoreError: the medium cannot be read.
+        """
+        for future in as_completed(self._under_way):
+            future.result()
+
+    def _check(self, pack: Member) -> None:
+        running = hashlib.sha256()
+        for piece in self._bundle.pieces(pack, _STRIDE):
+            if self._stopped:
+                return
+            running.update(piece)
+            self._progress.advance(len(piece))
+        if running.hexdigest() != pack.digest:
+            raise damaged_pack(pack.digest)
+
+
 def check_packs(bundle: Reader, packs: tuple[Blob, ...], *, workers: int, progress: Progress) -> None:
     """Check every pack's digest.
 
     Raises:
         IntegrityError: one does not match.
     """
-
-    def one(pack: Blob) -> None:
-        running = hashlib.sha256()
-        for piece in bundle.pieces(member_of(bundle, "packs", pack)):
-            running.update(piece)
-            progress.advance(len(piece))
-        if running.hexdigest() != pack.sha256:
-            raise damaged_pack(pack)
-
-    side_by_side(one, packs, workers=workers)
+    members = tuple(member_of(bundle, "packs", pack) for pack in packs)
+    with Hashing(bundle, members, workers=workers, progress=progress) as hashing:
+        hashing.finish()
 
 
-def damaged_pack(pack: Blob) -> IntegrityError:
+def damaged_pack(digest: str) -> IntegrityError:
     """The error for a pack of a bundle whose bytes are not the signed ones."""
     return IntegrityError(
-        f"packs/{pack.sha256}.zst does not match its digest",
+        f"packs/{digest}.zst does not match its digest",
         hint="the copy is damaged or was changed: copy the bundle again and compare its sha-256",
     )
 

@@ -17,10 +17,14 @@ too far ahead), and is an error otherwise; snapshot and targets always come from
 from __future__ import annotations
 
 import contextlib
+import os
 import re
+import sys
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from functools import cache
+from types import ModuleType
 from typing import TYPE_CHECKING
 
 import msgspec
@@ -204,13 +208,34 @@ def refresh(trust: Trust, offered: Mapping[str, bytes], *, reference: datetime) 
 
 
 def _begin(root: Document, reference: datetime) -> TrustedMetadataSet:
-    from tuf.ngclient._internal.trusted_metadata_set import TrustedMetadataSet
-    from tuf.ngclient.config import EnvelopeType
-
     with _judged(root, reference, None):
-        chosen = TrustedMetadataSet(root.content, EnvelopeType.METADATA)
+        chosen = _workflow()(root.content)
     chosen.reference_time = reference.astimezone(UTC)
     return chosen
+
+
+@cache
+def _workflow() -> Callable[[bytes], TrustedMetadataSet]:
+    """What begins a `TrustedMetadataSet`, imported without the rest of `tuf.ngclient`.
+
+    The package imports its network client, which opens a socket when it is imported; an empty one stands in for it
+    meanwhile.
+    """
+    import tuf
+
+    name = "tuf.ngclient"
+    there = name in sys.modules
+    if not there:
+        bare = ModuleType(name)
+        bare.__path__ = [os.path.join(folder, "ngclient") for folder in tuf.__path__]
+        sys.modules[name] = bare
+    try:
+        from tuf.ngclient._internal.trusted_metadata_set import TrustedMetadataSet
+        from tuf.ngclient.config import EnvelopeType
+    finally:
+        if not there:
+            del sys.modules[name]
+    return lambda root: TrustedMetadataSet(root, EnvelopeType.METADATA)
 
 
 def _roots(offered: Mapping[str, bytes]) -> dict[int, bytes]:

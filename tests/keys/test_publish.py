@@ -74,11 +74,24 @@ def test_the_files_come_in_a_bundles_order(depot: Path, publishing: Publishing, 
     assert metadata_files(depot) == list(made.files)
 
 
-def test_a_later_release_keeps_the_earlier_one(depot: Path, publishing: Publishing, addition: Adding) -> None:
+def test_a_time_of_publication_in_the_future_is_refused(
+    depot: Path, publishing: Publishing, addition: Adding, now: datetime
+) -> None:
+    """A mistyped SOURCE_DATE_EPOCH signs nothing."""
+    before = _snapshot(depot)
+    with pytest.raises(UsageError, match="lies in the future"):
+        publishing(addition(), published=now + timedelta(days=2))
+    assert _snapshot(depot) == before
+
+
+def test_a_later_release_keeps_the_earlier_one(
+    depot: Path, publishing: Publishing, addition: Adding, now: datetime
+) -> None:
     """Every release stays listed, with the time at which it was published."""
     publishing(addition())
     before = verify(depot).entries[0]
-    publishing(addition(version="1.1.0"), published=datetime.fromisoformat("2026-04-01T00:00:00Z"))
+    later = now + timedelta(days=31)
+    publishing(addition(version="1.1.0"), now=later, published=later)
     state = verify(depot)
     assert state.entries[0] == before
     assert [entry.version for entry in state.entries] == ["1.0.0", "1.1.0"]
