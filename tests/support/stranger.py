@@ -1,0 +1,462 @@
+"""A stranger's reader of bundle format 1, written from `docs/reference/format.md` alone.
+
+It shares no code with Sealift, and is naive on purpose: it holds whole packs in memory and walks everything
+twice. Tests use it as an oracle. It knows Ed25519 only, and begins from a root whose fingerprint it is given.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import itertools
+import json
+import os
+import re
+import tarfile
+import unicodedata
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+import zstandard
+from cryptography.exceptions import InvalidSignature
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
+
+Object = dict[str, Any]
+DIGEST = re.compile(r"[0-9a-f]{64}")
+NAME = re.compile(r"(?!.*\.\.)[a-z0-9]([a-z0-9._-]{0,62}[a-z0-9])?")
+VERSION = re.compile(r"(?!.*\.\.)[0-9A-Za-z]([0-9A-Za-z.+_~-]{0,62}[0-9A-Za-z])?")
+FORBIDDEN = re.compile(
+    "[\x00-\x1f\x7f-\x9f\\\\\u200b-\u200f\u2028-\u202e\u2060-\u206f\ud800-\udfff\ufeff\ufff9-\ufffb]"
+)
+MEMBERS = [
+    (r"SEALIFT\.json", 256 << 10),
+    (r"metadata/([1-9][0-9]{0,15}\.)?[a-z][a-z0-9_-]{0,63}\.json", 8 << 20),
+    (r"manifests/[0-9a-f]{64}\.json", 16 << 20),
+    (r"trees/[0-9a-f]{64}\.zst", 256 << 20),
+    (r"index/[0-9a-f]{64}\.zst", 256 << 20),
+    (r"packs/[0-9a-f]{64}\.zst", 1 << 30),
+]
+CAPS = {"root": 512 << 10, "timestamp": 16 << 10, "snapshot": 2 << 20, "targets": 5 << 20}
+
+
+class RefusedError(Exception):
+    """The bundle breaks a rule of the format."""
+
+
+REFUSALS = (RefusedError, KeyError, ValueError, TypeError, tarfile.TarError, zstandard.ZstdError)
+"""What `extract` raises: it does not translate what its libraries say."""
+
+
+def need(condition: object, what: str) -> None:
+    """Refuse unless `condition` holds."""
+    if not condition:
+        raise RefusedError(what)
+
+
+def digest(content: bytes) -> str:
+    """SHA-256, in hexadecimal."""
+    return hashlib.sha256(content).hexdigest()
+
+
+# The container.
+
+
+def header(name: str, size: int, time: int) -> bytes:
+    """The one header of a member, from the table of the specification."""
+    block = bytearray(512)
+    block[0 : len(name)] = name.encode("ascii")
+    block[100:108] = b"0000644\0"
+    block[108:116] = block[116:124] = b"0000000\0"
+    block[124:136] = f"{size:011o}\0".encode()
+    block[136:148] = f"{time:011o}\0".encode()
+    block[148:156] = b" " * 8
+    block[156:157] = b"0"
+    block[257:265] = b"ustar\x0000"
+    block[329:337] = block[337:345] = b"0000000\0"
+    block[148:156] = f"{sum(block):06o}\0 ".encode()
+    return bytes(block)
+
+
+def members(bundle: Path) -> dict[str, bytes]:
+    """Every member's content by name, in order; `tarfile` reads, and the raw bytes must be what it saw."""
+    found: dict[str, bytes] = {}
+    raw = bytearray()
+    rank = -1
+    with tarfile.open(bundle, "r:") as archive:
+        for info in archive:
+            need(info.isreg() and not info.pax_headers, f"{info.name} is no plain file")
+            at = next((at for at, (form, _) in enumerate(MEMBERS) if re.fullmatch(form, info.name)), -1)
+            need(at >= max(rank, 0) and (found or at == 0), f"{info.name} may not stand here")
+            need(not (found and at == 0) and info.name not in found, f"{info.name} comes twice")
+            need(0 < info.size <= MEMBERS[at][1], f"{info.name} has {info.size} bytes")
+            file = archive.extractfile(info)
+            assert file is not None
+            found[info.name] = file.read()
+            raw += header(info.name, info.size, int(info.mtime)) + found[info.name] + bytes(-info.size % 512)
+            rank = at
+    need(bundle.read_bytes() == raw + bytes(1024), "the container is not in its one form")
+    return found
+
+
+# Metadata.
+
+
+def canonical(value: Any) -> bytes:
+    """OLPC canonical JSON."""
+    if isinstance(value, str):
+        return b'"' + value.replace("\\", "\\\\").replace('"', '\\"').encode() + b'"'
+    if isinstance(value, bool) or value is None:
+        return json.dumps(value).encode()
+    if isinstance(value, int):
+        return str(value).encode()
+    if isinstance(value, list):
+        return b"[" + b",".join(map(canonical, value)) + b"]"
+    assert isinstance(value, dict)
+    return b"{" + b",".join(canonical(key) + b":" + canonical(value[key]) for key in sorted(value)) + b"}"
+
+
+def pairs(found: list[tuple[str, Any]]) -> Object:
+    """A JSON object without a key twice."""
+    need(len(dict(found)) == len(found), "a key comes twice")
+    return dict(found)
+
+
+def parse(content: bytes, cap: int = 16 << 20) -> Object:
+    """Strict JSON: one object, integers from 0 to 2^53."""
+    need(len(content) <= cap, "a document is too long")
+    try:
+        value = json.loads(content.decode("utf-8"), object_pairs_hook=pairs)
+        json.dumps(value, ensure_ascii=False).encode("utf-8")
+    except ValueError as error:
+        raise RefusedError(f"no JSON: {error}") from error
+    need(isinstance(value, dict), "no JSON object")
+    rest = [value]
+    while rest:
+        one = rest.pop()
+        need(not isinstance(one, float), "a number is no integer")
+        need(not isinstance(one, int) or isinstance(one, bool) or 0 <= one <= 2**53, "a number is out of range")
+        rest += one.values() if isinstance(one, dict) else one if isinstance(one, list) else []
+    return value  # type: ignore[no-any-return]  # needed above to be a dict
+
+
+def check_root(root: Object) -> None:
+    """The rules for roots beyond TUF."""
+    need(root["consistent_snapshot"] is True and set(root["roles"]) == set(CAPS), "not the four roles")
+    for keyid, key in root["keys"].items():
+        need((key["keytype"], key["scheme"]) == ("ed25519", "ed25519"), "a key that this reader does not know")
+        need(set(key["keyval"]) == {"public"} and DIGEST.fullmatch(key["keyval"]["public"]), "no ed25519 key")
+        core = {part: key[part] for part in ("keytype", "keyval", "scheme")}
+        need(digest(canonical(core)) == keyid, "a key id is not its key's digest")
+    need(len({key["keyval"]["public"] for key in root["keys"].values()}) == len(root["keys"]), "one key twice")
+    for role in root["roles"].values():
+        need(len(set(role["keyids"])) == len(role["keyids"]), "a key id counts twice")
+        need(set(role["keyids"]) <= set(root["keys"]), "a role's key is missing")
+        need(1 <= role["threshold"] <= len(role["keyids"]), "a threshold that cannot be met")
+
+
+def signed(content: bytes, role: str, root: Object, version: int | None = None) -> Object:
+    """The signed part of metadata, after enough keys of `root` were found to have signed it."""
+    tree = parse(content, CAPS[role])
+    need(set(tree) == {"signed", "signatures"} and tree["signed"]["_type"] == role, f"no {role} metadata")
+    ids = [signature["keyid"] for signature in tree["signatures"]]
+    need(len(set(ids)) == len(ids), "signed twice under one key id")
+    good = set()
+    for signature in tree["signatures"]:
+        need(set(signature) == {"keyid", "sig"}, "a signature with other fields")
+        if signature["keyid"] in root["roles"][role]["keyids"]:
+            key = Ed25519PublicKey.from_public_bytes(
+                bytes.fromhex(root["keys"][signature["keyid"]]["keyval"]["public"])
+            )
+            try:
+                key.verify(bytes.fromhex(signature["sig"]), canonical(tree["signed"]))
+            except InvalidSignature:
+                continue
+            good.add(signature["keyid"])
+    need(len(good) >= root["roles"][role]["threshold"], f"{role} is not signed by enough keys")
+    need(version is None or tree["signed"]["version"] == version, f"{role} has another version")
+    return tree["signed"]  # type: ignore[no-any-return]  # its fields are looked at one by one
+
+
+def fresh(document: Object, now: datetime) -> None:
+    """Refuse what has expired."""
+    expires = datetime.strptime(document["expires"], "%Y-%m-%dT%H:%M:%SZ").replace(tzinfo=UTC)
+    need(now < expires, f"{document['_type']} expired")
+
+
+def check_meta(meta: Object, content: bytes) -> None:
+    """What a timestamp or a snapshot says of the next file."""
+    need(meta.get("length", len(content)) >= len(content), "metadata has another length")
+    need(meta.get("hashes", {}).get("sha256", digest(content)) == digest(content), "metadata has another digest")
+
+
+def targets(held: dict[str, bytes], fingerprint: str, now: datetime) -> tuple[Object, int]:
+    """The signed targets by path, and the version of the newest root."""
+    names = [name for name in held if re.fullmatch(r"metadata/[0-9]+\.root\.json", name)]
+    chain = sorted(int(name.split("/")[1].split(".")[0]) for name in names)
+    need(chain == list(range(1, len(chain) + 1)) and chain, "the root chain has a gap")
+    content = held["metadata/1.root.json"]
+    need(digest(content) == fingerprint, "the first root is a stranger's")
+    root = parse(content, CAPS["root"])["signed"]
+    for version in chain:
+        content = held[f"metadata/{version}.root.json"]
+        new = parse(content, CAPS["root"])["signed"]
+        check_root(new)
+        signed(content, "root", root, version)
+        root = signed(content, "root", new, version)
+    fresh(root, now)
+
+    timestamp = signed(held["metadata/timestamp.json"], "timestamp", root)
+    fresh(timestamp, now)
+    meta = timestamp["meta"]["snapshot.json"]
+    content = held[f"metadata/{meta['version']}.snapshot.json"]
+    check_meta(meta, content)
+    snapshot = signed(content, "snapshot", root, meta["version"])
+    fresh(snapshot, now)
+    meta = snapshot["meta"]["targets.json"]
+    content = held[f"metadata/{meta['version']}.targets.json"]
+    check_meta(meta, content)
+    listed = signed(content, "targets", root, meta["version"])
+    fresh(listed, now)
+    for path in listed["targets"]:
+        check_path(path)
+    need(len(set(map(fold, listed["targets"]))) == len(listed["targets"]), "targets collide")
+    return listed["targets"], root["version"]
+
+
+# Names.
+
+
+def check_path(path: str) -> None:
+    """The rules for paths."""
+    need(path and not FORBIDDEN.search(path) and len(path.encode()) <= 3072, f"{path!a} is no path")
+    for component in path.split("/"):
+        need(component not in ("", ".", "..") and len(component.encode()) <= 255, f"{path!a} is no path")
+
+
+def check_link(path: str, target: str) -> None:
+    """The rules for links."""
+    what = f"link {path!a} leaves the tree"
+    need(target and target[0] != "/" and not FORBIDDEN.search(target) and len(target.encode()) <= 3072, what)
+    parts = [part for part in target.split("/") if part not in ("", ".")]
+    climbs = 0
+    while climbs < len(parts) and parts[climbs] == "..":
+        climbs += 1
+    need(".." not in parts[climbs:] and climbs <= path.count("/"), what)
+
+
+def fold(name: str) -> str:
+    """What two names may not have in common."""
+    if name.isascii():
+        return name.lower()
+    return unicodedata.normalize("NFC", unicodedata.normalize("NFC", name).casefold())
+
+
+# Manifests and listings.
+
+
+def plain(value: object, *, by_key: bool) -> bytes:
+    """JSON in canonical form."""
+    return json.dumps(value, ensure_ascii=False, sort_keys=by_key, separators=(",", ":")).encode()
+
+
+def keys(value: Object, wanted: str, optional: str = "") -> None:
+    """Refuse missing and unknown keys."""
+    have, must = set(value), set(wanted.split())
+    need(must <= have <= must | set(optional.split()), f"an object has the keys {sorted(have)}")
+
+
+def manifest(content: bytes, kind: str) -> Object:
+    """A manifest in its one form."""
+    tree = parse(content)
+    need(tree.get("format") == 1 and tree.get("type") == kind, f"no {kind} manifest of format 1")
+    need(plain(tree, by_key=True) == content, "a manifest is not in canonical form")
+    return tree
+
+
+def decompress(frame: bytes, size: int) -> bytes:
+    """Exactly one frame that gives exactly `size` bytes."""
+    need(
+        frame[:4] == b"\x28\xb5\x2f\xfd" and not frame[4] & 0x0F, "no zstd frame, or one with a checksum or dictionary"
+    )
+    tool = zstandard.ZstdDecompressor(max_window_size=8 << 20).decompressobj()
+    content = tool.decompress(frame)
+    need(tool.eof and not tool.unused_data and len(content) == size, "a frame does not hold what it should")
+    return content
+
+
+def lines(held: dict[str, bytes], kind: str, folder: str, blob: Object) -> tuple[list[Object], str]:
+    """The lines of a listing after its heading, and the digest of its content."""
+    keys(blob, "length sha256 size")
+    file = held[f"{folder}/{blob['sha256']}.zst"]
+    need((len(file), digest(file)) == (blob["length"], blob["sha256"]), f"{kind} {blob['sha256']} is damaged")
+    content = decompress(file, blob["size"])
+    need(content.endswith(b"\n"), "a listing ends in the middle of a line")
+    found = [parse(line) for line in content[:-1].split(b"\n")]
+    need(b"".join(plain(line, by_key=False) + b"\n" for line in found) == content, "a line is not in canonical form")
+    need(found[0] == {"format": 1, "type": kind} and list(found[0]) == ["format", "type"], "another heading")
+    return found[1:], digest(content)
+
+
+ENTRY = ["path", "type", "mode", "size", "chunks", "sizes", "target"]
+FRAME = ["pack", "offset", "length", "size", "sha256", "chunks"]
+
+
+def check_entry(entry: Object) -> list[tuple[str, int]]:
+    """The rules for one entry; its chunks with their sizes."""
+    need(list(entry) == [key for key in ENTRY if key in entry], "keys out of order")
+    need(all(value or key in ("path", "type") for key, value in entry.items()), "a default is spelled out")
+    check_path(entry["path"])
+    if entry["type"] == "dir":
+        keys(entry, "path type mode")
+        need(entry["mode"] == "0755", "a folder has another mode")
+        return []
+    if entry["type"] == "link":
+        keys(entry, "path type target")
+        check_link(entry["path"], entry["target"])
+        return []
+    need(entry["type"] == "file" and entry.get("mode") in ("0644", "0755"), "no type or no mode")
+    keys(entry, "path type mode", "size chunks sizes")
+    chunks, size = entry.get("chunks", []), entry.get("size", 0)
+    sizes = entry["sizes"] if len(chunks) > 1 else [size] * len(chunks)
+    need(("sizes" in entry) == (len(chunks) > 1) and len(sizes) == len(chunks), "sizes do not fit")
+    need(sum(sizes) == size <= 2**50 and all(0 < each <= 8 << 20 for each in sizes), "sizes do not fit")
+    need(all(DIGEST.fullmatch(chunk) for chunk in chunks), "no digest")
+    return list(zip(chunks, sizes, strict=True))
+
+
+def check_order(entries: list[Object]) -> None:
+    """The rules for the entries of a tree together."""
+    places = [entry["path"].encode().replace(b"/", b"\0") for entry in entries]
+    need(all(one < next_ for one, next_ in itertools.pairwise(places)), "entries out of order")
+    folders = {""} | {entry["path"] for entry in entries if entry["type"] == "dir"}
+    taken = set()
+    for entry in entries:
+        parent, _, name = entry["path"].rpartition("/")
+        need(parent in folders, f"{entry['path']!a} lies in no folder")
+        need((parent, fold(name)) not in taken, f"{entry['path']!a} collides")
+        taken.add((parent, fold(name)))
+
+
+def chunks_of(held: dict[str, bytes], part: Object, sizes: dict[str, int]) -> dict[str, bytes]:
+    """Every chunk of a part by its digest; `sizes` has them in the order of their numbers."""
+    numbered = list(sizes)
+    frames, _ = lines(held, "index", "index", part["index"])
+    packs = []
+    for blob in part["packs"]:
+        keys(blob, "length sha256")
+        pack = held[f"packs/{blob['sha256']}.zst"]
+        need((len(pack), digest(pack)) == (blob["length"], blob["sha256"]), f"pack {blob['sha256']} is damaged")
+        packs.append(pack)
+    ends = [0] * len(packs)
+    last = 0
+    found: dict[str, bytes] = {}
+    for frame in frames:
+        need(list(frame) == FRAME, "a frame has other keys")
+        which, start, length = frame["pack"], frame["offset"], frame["length"]
+        need(last <= which < len(packs) and start == ends[which] and length > 0, "frames overlap or leave a gap")
+        last, ends[which] = which, start + length
+        raw = packs[which][start : start + length]
+        need(digest(raw) == frame["sha256"] and 0 < frame["size"] <= 8 << 20, "a frame is damaged")
+        need(zstandard.frame_content_size(raw) == frame["size"], "a frame does not state its size")
+        content = decompress(raw, frame["size"])
+        at = 0
+        for first, count in frame["chunks"]:
+            need(count > 0, "an empty run")
+            for name in numbered[first : first + count]:
+                piece = content[at : at + sizes[name]]
+                need(name not in found and digest(piece) == name, f"chunk {name} is damaged or comes twice")
+                found[name] = piece
+                at += len(piece)
+        need(at == len(content), "a frame holds more than its chunks")
+    need(ends == [len(pack) for pack in packs] and len(found) == len(sizes), "the index does not cover everything")
+    return found
+
+
+# All of it.
+
+
+def extract(bundle: Path, fingerprint: str, now: datetime, out: Path) -> list[str]:
+    """Check `bundle` wholly, and write its trees to `out/<name>@<version>/<artifact>`; return the releases.
+
+    Raises:
+        REFUSALS: it breaks the format.
+    """
+    held = members(bundle)
+    listed, root_version = targets(held, fingerprint, now)
+    mine = [
+        name
+        for name in held
+        if name.startswith("manifests/") and f"bundles/{name.removeprefix('manifests/')}" in listed
+    ]
+    need(len(mine) == 1, "not exactly one bundle manifest")
+    content = held[mine[0]]
+    check_target(listed[f"bundles/{mine[0].removeprefix('manifests/')}"], content, mine[0])
+    box = manifest(content, "bundle")
+    keys(box, "format parts root_version type")
+    need(box["root_version"] == root_version and 0 < len(box["parts"]) <= 1024, "a root is missing")
+    expected = {mine[0]}
+    labels = []
+    for part in box["parts"]:
+        keys(part, "index packs release")
+        labels.append(extract_part(held, part, listed, out, expected))
+    need(len(set(labels)) == len(labels), "a release comes twice")
+    strays = {name for name in held if not re.match("SEALIFT|metadata/", name)} ^ expected
+    need(not strays, f"members without a manifest, or the other way round: {strays}")
+    return labels
+
+
+def check_target(target: Object, content: bytes, name: str) -> None:
+    """What targets metadata says of a manifest."""
+    need((target["length"], target["hashes"]["sha256"]) == (len(content), digest(content)), f"{name} is not as signed")
+    need(name == f"manifests/{digest(content)}.json", f"{name} bears another digest")
+
+
+def extract_part(held: dict[str, bytes], part: Object, listed: Object, out: Path, expected: set[str]) -> str:
+    """One release; its members are added to `expected`."""
+    said = part["release"]
+    keys(said, "length name sha256 version")
+    name = f"manifests/{said['sha256']}.json"
+    need(len(held[name]) == said["length"], "a manifest has another length")
+    check_target(listed[f"releases/{said['name']}/{said['version']}.json"], held[name], name)
+    release = manifest(held[name], "release")
+    keys(release, "artifacts format name type version", "hooks")
+    need((release["name"], release["version"]) == (said["name"], said["version"]), "another release")
+    need(NAME.fullmatch(release["name"]) and VERSION.fullmatch(release["version"]), "no name or no version")
+    label = f"{release['name']}@{release['version']}"
+    sizes: dict[str, int] = {}
+    trees: list[tuple[Path, list[Object]]] = []
+    names = [artifact["name"] for artifact in release["artifacts"]]
+    need(names and names == sorted(set(names)), "artifacts out of order")
+    for artifact in release["artifacts"]:
+        keys(artifact, "bytes digest files kind name tree")
+        need(artifact["kind"] == "files" and NAME.fullmatch(artifact["name"]), "no artifact")
+        entries, identity = lines(held, "tree", "trees", artifact["tree"])
+        need(identity == artifact["digest"], "a tree has another digest")
+        for entry in entries:
+            for chunk, size in check_entry(entry):
+                need(sizes.setdefault(chunk, size) == size, "one chunk has two sizes")
+        check_order(entries)
+        files = [entry for entry in entries if entry["type"] == "file"]
+        total = sum(entry.get("size", 0) for entry in files)
+        need((len(files), total) == (artifact["files"], artifact["bytes"]), "a tree does not hold what it should")
+        trees.append((out / label / artifact["name"], entries))
+        expected.add(f"trees/{artifact['tree']['sha256']}.zst")
+    content = chunks_of(held, part, sizes)
+    expected |= {name, f"index/{part['index']['sha256']}.zst"} | {f"packs/{p['sha256']}.zst" for p in part["packs"]}
+    for folder, entries in trees:
+        write(folder, entries, content)
+    return label
+
+
+def write(folder: Path, entries: list[Object], content: dict[str, bytes]) -> None:
+    """A tree on disk."""
+    folder.mkdir(parents=True)
+    for entry in entries:
+        path = folder / entry["path"]
+        if entry["type"] == "dir":
+            path.mkdir()
+        elif entry["type"] == "link":
+            os.symlink(entry["target"], path)
+        else:
+            path.write_bytes(b"".join(content[chunk] for chunk in entry.get("chunks", [])))
+            path.chmod(int(entry["mode"], 8))
