@@ -19,6 +19,7 @@ from sealift.errors import IntegrityError, StoreError, UsageError
 from sealift.listing import Blob, decode
 from sealift.manifest import MANIFEST_MAX, Part, Release, encode
 from sealift.manifest import release as parse_release
+from sealift.reading import bounded
 
 FOLDERS = ("manifests", "trees", "index", "packs", "records", "cache")
 
@@ -96,9 +97,7 @@ class Depot:
         Raises:
             IntegrityError: it is missing or damaged.
         """
-        content = b""
-        with storing(path), contextlib.suppress(FileNotFoundError), path.open("rb") as file:
-            content = file.read(blob.length + 1)
+        content = bounded(path, blob.length, follow=True) or b""
         if len(content) != blob.length:
             raise IntegrityError(f"{path} is missing or has another size", hint="restore the depot from its backup")
         check(content, blob.sha256, str(path))
@@ -121,9 +120,7 @@ class Depot:
             IntegrityError: the record is missing.
         """
         path = self._record(name, version)
-        content = b""
-        with storing(path), contextlib.suppress(FileNotFoundError), path.open("rb") as file:
-            content = file.read(MANIFEST_MAX)
+        content = bounded(path, MANIFEST_MAX, follow=True) or b""
         if not content:
             raise IntegrityError(
                 f"{path} is missing, so the content of {name}@{version} cannot be found",

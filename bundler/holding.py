@@ -17,6 +17,7 @@ from sealift.errors import MalformedError, UsageError
 from sealift.index import Frame, frames
 from sealift.manifest import Artifact, Part, Release
 from sealift.opening import Opened, member_of
+from sealift.reading import bounded
 from sealift.tree import Entry
 from sealift.trust import anchor, check_fingerprint
 
@@ -69,14 +70,10 @@ class Anchor:
         path = self.root or (self.depot / "metadata" / "1.root.json" if self.depot else None)
         if path is None:
             return bundle.read(bundle.find("metadata/1.root.json"))
-        try:
-            with path.open("rb") as file:
-                return file.read(ROOT_MAX + 1)
-        except OSError as error:
-            raise UsageError(
-                f"cannot read the root {path}: {(error.strerror or '').lower()}",
-                hint="name root metadata, such as 1.root.json",
-            ) from error
+        content = bounded(path, ROOT_MAX, follow=True)
+        if content is None:
+            raise UsageError(f"there is no root {path}", hint="name root metadata, such as 1.root.json")
+        return content
 
 
 @contextlib.contextmanager

@@ -33,20 +33,27 @@ def verify(
     quiet: bool,
 ) -> None:
     """Check every signature and digest of a bundle, as a site would, before it is carried."""
-    from sealift.opening import check_packs, listings, packs_of
+    from sealift.container import Reader
+    from sealift.opening import Hashing
 
-    from ..holding import Anchor, open_bundle
-
-    anchor = Anchor(root=root, fingerprint=fingerprint, depot=depot)
-    if not anchor.given:
+    anchor_given = depot or root or fingerprint
+    if not anchor_given:
         raise UsageError("whose signatures must it bear?", hint="give --depot DIR, --root FILE or --fingerprint SHA256")
-    with open_bundle(path, anchor, utc_now()) as (bundle, opened), Bar(quiet=quiet) as bar:
-        for content in opened.contents:
-            for _ in listings(bundle, content):
-                pass
-        packs = packs_of(opened)
-        bar.start(f"verifying {path.name}", sum(pack.length for pack in packs))
-        check_packs(bundle, packs, workers=workers(threads), progress=bar)
+    with Reader(path) as bundle, Bar(quiet=quiet) as bar:
+        packs = bundle.of("pack")
+        bar.start(f"verifying {path.name}", sum(pack.size for pack in packs))
+        with Hashing(bundle, packs, workers=workers(threads), progress=bar) as hashing:
+            from sealift.opening import authenticate, listings
+
+            from ..holding import Anchor
+
+            now = utc_now()
+            anchor = Anchor(root=root, fingerprint=fingerprint, depot=depot)
+            opened = authenticate(bundle, anchor.trust(bundle, now), reference=now)
+            for content in opened.contents:
+                for _ in listings(bundle, content):
+                    pass
+            hashing.finish()
         bar.finish()
         document = {
             "bundle": str(path),

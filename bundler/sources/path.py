@@ -23,6 +23,7 @@ import msgspec
 
 from sealift.document import Problem
 from sealift.errors import MalformedError, SourceError, UsageError
+from sealift.hooks import ARGUMENT
 from sealift.names import check_link, check_path, folded, visible
 
 from ..patterns import Taken, translated
@@ -46,6 +47,7 @@ SCHEMA: Mapping[str, Any] = {
             "type": "string",
             "minLength": 1,
             "maxLength": PATH_LENGTH_MAX,
+            "pattern": ARGUMENT,
             "description": "A folder or a file: absolute, or relative to the folder of this spec.",
         },
         "include": {

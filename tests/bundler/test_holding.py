@@ -68,7 +68,7 @@ def test_a_bundle_of_a_stranger_does_not_open(
 def test_a_root_that_cannot_be_read_is_named(connected: Connected) -> None:
     """A wrong path is wrong usage."""
     path = connected.bundle("1.0.0", SMALL)
-    with pytest.raises(UsageError, match="cannot read the root"), open_bundle(path, Anchor(root=Path("/no")), NOW):
+    with pytest.raises(UsageError, match="there is no root"), open_bundle(path, Anchor(root=Path("/no")), NOW):
         pass
 
 

@@ -138,7 +138,7 @@ def test_they_hold_what_a_second_reader_stumbles_over() -> None:
 
 
 def test_metadata_is_not_read_without_end(tmp_path: Path) -> None:
-    """Attack 64: members that each are allowed, and together would fill the memory, are refused before they are read."""
+    """Attack 64: members that are allowed one by one, and together would fill the memory, are not read."""
     trust = anchor((GOLDEN / "root.json").read_bytes(), SAID["fingerprint"], reference=NOW)
     size = 8 << 20
     with (tmp_path / "b").open("wb") as file:
