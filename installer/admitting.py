@@ -50,6 +50,11 @@ class Imported:
     """Bytes of packs that were there already."""
     repaired: tuple[str, ...]
     """Digests of packs that were there and damaged."""
+    root: int
+    timestamp: int
+    """The versions of the metadata that it was admitted under."""
+    expires: datetime
+    """Until when this bundle is admitted by a site that has seen no newer one."""
 
 
 def admit(site: Site, path: Path, *, now: datetime, workers: int, progress: Progress) -> Imported:
@@ -62,11 +67,13 @@ def admit(site: Site, path: Path, *, now: datetime, workers: int, progress: Prog
         StoreError: the medium or the disk fails, or another command is at work.
     """
     with site.lock():
+        generation = site.state.generation
         try:
             with Reader(path) as bundle:
                 return _admit(site, bundle, now, workers, progress)
         except SealiftError as error:
-            refuse(site, error, {"bundle": str(path)}, now)
+            if site.state.generation == generation:
+                refuse(site, error, {"bundle": str(path)}, now)
             raise
 
 
@@ -225,6 +232,9 @@ def _commit(site: Site, opened: Opened, copied: _Copies, now: datetime) -> Impor
         written=copied.written,
         present=copied.present,
         repaired=tuple(sorted(copied.repaired)),
+        root=opened.refreshed.root_version,
+        timestamp=opened.refreshed.timestamp_version,
+        expires=opened.refreshed.expires,
     )
 
 

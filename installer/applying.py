@@ -11,24 +11,22 @@ import secrets
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
-from pathlib import Path
 
 import msgspec
 
 from sealift.errors import DeployError, SealiftError, StoreError, StrandedError, UsageError
-from sealift.hooks import Hook
 from sealift.plugins import kinds
 from sealift.progress import Progress
 
-from . import commands
-from .deployments import Deployments, Journal, Phase, State
+from .deployments import Deployed, Deployments, Journal, Phase, State
 from .environment import Environment
 from .health import unhealthy
+from .hooking import run_hooks, variables
 from .planning import Plan, plan_apply, plan_rollback
 from .site import Site
 from .state import Admitted
 from .store import Store
-from .targets import Sight, Staged, Target, Workplace
+from .targets import Sight, Staged, Target, Workplace, identity_of
 from .writing import Deployable
 
 
@@ -69,6 +67,11 @@ class Installation:
             UsageError: a kind is unknown.
         """
         known = kinds("installer.targets", "sealift.targets")
+        if unknown := sorted({wanted.kind for wanted in environment.targets} - known.keys()):
+            raise UsageError(
+                f"environment {environment.name} has a target of the unknown kind {unknown[0]!r}",
+                hint="install what offered that kind when it was deployed",
+            )
         return [known[wanted.kind].target(wanted.settings, self._workplace) for wanted in environment.targets]
 
     def plan(self, environment: Environment) -> Plan:
@@ -102,7 +105,10 @@ class Installation:
         return self._operate(environment.name, lambda: self.plan(environment))
 
     def rollback(self, name: str) -> Outcome:
-        """Return the environment to the release that served before; raises as `apply`."""
+        """Return the environment to the release that served before; raises as `apply`.
+
+        Where this finishes a rollback that was killed, it is that rollback: it does not turn back once more.
+        """
         return self._operate(name, lambda: self.plan_rollback(name))
 
     def recover(self, name: str) -> str | None:
@@ -111,16 +117,17 @@ class Installation:
         Raises:
             StrandedError: the former release could not be returned.
         """
+        self.deployments.sweep(name)
         journal = self.deployments.journal(name)
         if journal is None:
             return None
         goal = journal.after.current
         assert goal is not None
-        if journal.phase == "committing":
+        if journal.phase == "committing" and self._serves(goal):
             self._finish(journal)
             done = f"found the {journal.action} of {goal.label} checked but not recorded, and finished it"
         else:
-            if journal.phase == "switching":
+            if journal.phase != "staging":
                 self._return(journal, self.targets(goal.declared), "it was interrupted")
             self.deployments.end_journal(name)
             former = journal.before.current
@@ -133,13 +140,39 @@ class Installation:
         )
         return done
 
+    def _serves(self, goal: Deployed) -> bool:
+        """Whether a release serves at all its targets: not so where a disk that failed kept it from the record."""
+        identity = identity_of(goal.version, goal.manifest)
+        with contextlib.suppress(UsageError):
+            return all(target.current() == identity for target in self.targets(goal.declared))
+        return False
+
+    def inspect(self, deployed: Deployed, *, deep: bool) -> list[tuple[Target, str | None]]:
+        """Each target of a deployment, and what is wrong with what should serve there."""
+        admitted = self.site.state.release(deployed.release, deployed.version)
+        found: list[tuple[Target, str | None]] = []
+        for target in self.targets(deployed.declared):
+            try:
+                if admitted is None:
+                    found.append((target, f"the site no longer holds {deployed.label}"))
+                else:
+                    found.append((target, target.check(self._deployable(admitted), deep=deep)))
+            except SealiftError as error:
+                found.append((target, error.message))
+        return found
+
     def _seen(self, environment: Environment) -> list[Sight]:
         return [Sight(place=target.place, serving=target.current()) for target in self.targets(environment)]
 
     def _operate(self, name: str, planned: Callable[[], Plan]) -> Outcome:
         with self.site.lock():
+            journal = self.deployments.journal(name)
             recovered = self.recover(name)
-            plan = planned()
+            state = self.deployments.state(name)
+            if journal and journal.action == "rollback" and state == journal.after and state.current:
+                plan = self.plan(state.current.declared)
+            else:
+                plan = planned()
             if not plan.pending:
                 return Outcome(plan=plan, recovered=recovered, changed=False)
             staged = self._carry_out(plan)
@@ -164,16 +197,25 @@ class Installation:
         self.deployments.keep_journal(journal)
         with self._failing(journal, targets):
             staged = self._stage(plan, targets)
-            self._run_hooks(plan, staged, "before")
+            run_hooks(plan, self._store.release(plan.admitted.part.release), staged, "before")
             journal = self._advance(journal, "switching")
         with self._failing(journal, targets):
+            deployable = self._deployable(plan.admitted)
             for step, target in zip(plan.steps, targets, strict=True):
                 target.activate(step.after)
-            self._run_hooks(plan, staged, "after")
-            if problem := unhealthy(plan.environment.health, variables=self._variables(plan)):
+                if problem := target.check(deployable, deep=False):
+                    raise DeployError(problem)
+            run_hooks(plan, deployable.release, staged, "after")
+            if problem := unhealthy(plan.environment.health, variables=variables(plan)):
                 raise DeployError(problem)
             journal = self._advance(journal, "committing")
-        self._finish(journal)
+        try:
+            self._finish(journal)
+        except StoreError as error:
+            raise StoreError(
+                f"{plan.admitted.label} serves, but the site could not record it: {error.message}",
+                hint="mend the disk or make room, then run the same command again: it records what is missing",
+            ) from error
         return staged
 
     def _advance(self, journal: Journal, phase: Phase) -> Journal:
@@ -204,45 +246,6 @@ class Installation:
         with contextlib.suppress(SealiftError):
             return self._deployable(admitted)
         return None
-
-    def _variables(self, plan: Plan) -> dict[str, str]:
-        former = plan.before.current
-        return {
-            "SEALIFT_ACTION": plan.action,
-            "SEALIFT_ENVIRONMENT": plan.environment.name,
-            "SEALIFT_RELEASE": plan.admitted.name,
-            "SEALIFT_VERSION": plan.admitted.version,
-            "SEALIFT_FORMER_VERSION": former.version if former else "",
-        }
-
-    def _run_hooks(self, plan: Plan, staged: Sequence[Staged], moment: str) -> None:
-        """Run the release's own hooks in each staged folder, then the environment's."""
-        release = self._store.release(plan.admitted.part.release)
-        sealed = release.hooks.before_switch if moment == "before" else release.hooks.after_switch
-        declared = plan.environment.hooks
-        own = declared.before_switch if moment == "before" else declared.after_switch
-        for each in staged:
-            for hook in sealed:
-                if each.folder is not None:
-                    self._run_hook(hook, moment, each.folder, plan)
-        for hook in own:
-            self._run_hook(hook, moment, None, plan)
-
-    def _run_hook(self, hook: Hook, moment: str, folder: Path | None, plan: Plan) -> None:
-        arguments: tuple[str, ...] = hook.run
-        variables = self._variables(plan)
-        if folder is not None:
-            program = folder / arguments[0]
-            if not program.resolve().is_relative_to(folder.resolve()):
-                raise DeployError(f"hook {arguments[0]!r} of the release is not inside the release")
-            arguments = (str(program), *arguments[1:])
-            variables["SEALIFT_FOLDER"] = str(folder)
-        outcome = commands.run(arguments, timeout=hook.timeout, folder=folder, variables=variables)
-        if outcome.problem:
-            said = "\n".join(f"  | {line}" for line in outcome.output.strip().splitlines()[-20:])
-            raise DeployError(
-                f"hook {hook.run[0]} {moment} the switch {outcome.problem}" + (f"\n{said}" if said else "")
-            )
 
     @contextlib.contextmanager
     def _failing(self, journal: Journal, targets: Sequence[Target]) -> Iterator[None]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import os
 from collections.abc import Iterator
@@ -12,7 +13,7 @@ from typing import Any, NamedTuple
 
 from sealift.container import Reader
 from sealift.crew import Channel, Crew
-from sealift.durable import storing, write_all
+from sealift.durable import TEMPORARY, storing, sync_folder, write_all
 from sealift.errors import IntegrityError, SealiftError
 from sealift.frame import unseal
 from sealift.index import Frame
@@ -21,7 +22,9 @@ from sealift.manifest import Part
 from sealift.opening import side_by_side
 from sealift.progress import Progress
 
+from .ledger import Ledger
 from .site import Site
+from .state import read_marks
 from .store import Store
 
 
@@ -98,6 +101,16 @@ def audit(site: Site, *, deep: bool, workers: int, progress: Progress) -> Audit:
     )
 
 
+def broken_ledger(folder: Path) -> str | None:
+    """What is wrong with the ledger of a site that cannot be opened, in one sentence; None where nothing is.
+
+    Raises:
+        TrustError: the marks, which remember the ledger's head, cannot be read either.
+    """
+    marks = read_marks(folder / "marks.json")
+    return Ledger(folder / "ledger.jsonl").verify(marks.ledger if marks else None).problem
+
+
 def repair(
     site: Site, path: Path, damaged: tuple[Damage, ...], *, now: datetime, progress: Progress
 ) -> tuple[Path, ...]:
@@ -116,23 +129,28 @@ def repair(
         progress.start("repairing", sum(member.size for member in members))
         for member in members:
             target = wanted[member.name]
-            temporary = target.with_name(f".tmp-{target.name}")
+            temporary = target.with_name(f"{TEMPORARY}{target.name}")
             running = hashlib.sha256()
             with storing(target):
-                descriptor = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_NOFOLLOW, 0o600)
+                descriptor = os.open(
+                    temporary, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_NOFOLLOW | os.O_CLOEXEC, 0o600
+                )
                 try:
-                    for piece in bundle.pieces(member):
-                        running.update(piece)
-                        write_all(descriptor, piece)
-                        progress.advance(len(piece))
-                    os.fsync(descriptor)
+                    try:
+                        for piece in bundle.pieces(member):
+                            running.update(piece)
+                            write_all(descriptor, piece)
+                            progress.advance(len(piece))
+                        os.fsync(descriptor)
+                    finally:
+                        os.close(descriptor)
+                    if running.hexdigest() == member.digest:
+                        os.replace(temporary, target)
+                        sync_folder(target.parent)
+                        mended.append(target)
                 finally:
-                    os.close(descriptor)
-                if running.hexdigest() == member.digest:
-                    os.replace(temporary, target)
-                    mended.append(target)
-                else:
-                    os.unlink(temporary)
+                    with contextlib.suppress(FileNotFoundError):
+                        os.unlink(temporary)
         progress.finish()
         if mended:
             site.record("repaired", {"files": [each.name for each in mended], "from": str(path)}, now)

@@ -14,10 +14,11 @@ from sealift.durable import storing
 
 from . import ledger
 from .applying import Installation
+from .deployments import Deployed, Deployments
 from .site import Site
 from .state import Admitted
 from .store import FOLDERS, Store
-from .targets import identity_of
+from .targets import Prunable, identity_of
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -66,11 +67,15 @@ def _used(installation: Installation) -> set[tuple[str, str]]:
     used = set()
     deployments = installation.deployments
     for name in deployments.names():
-        journal = deployments.journal(name)
-        states = [deployments.state(name), *([journal.before, journal.after] if journal else [])]
-        for state in states:
-            used |= {(each.release, each.version) for each in (state.current, state.previous) if each}
+        used |= {(each.release, each.version) for each in _deployed(deployments, name)}
     return used
+
+
+def _deployed(deployments: Deployments, name: str) -> list[Deployed]:
+    """What an environment runs, ran before, and is being changed from and to."""
+    journal = deployments.journal(name)
+    states = [deployments.state(name), *([journal.before, journal.after] if journal else [])]
+    return [each for state in states for each in (state.current, state.previous) if each]
 
 
 def _stay(admitted: tuple[Admitted, ...], keep: int, used: set[tuple[str, str]]) -> tuple[Admitted, ...]:
@@ -96,12 +101,12 @@ def _files(store: Path) -> list[Path]:
 
 def _prune(installation: Installation) -> int:
     deployments = installation.deployments
-    states = [deployments.state(name) for name in deployments.names()]
-    keep = {
-        identity_of(each.version, each.manifest) for state in states for each in (state.current, state.previous) if each
-    }
+    names = deployments.names()
+    states = [deployments.state(name) for name in names]
+    keep = {identity_of(each.version, each.manifest) for name in names for each in _deployed(deployments, name)}
     removed = 0
     for state in states:
         if state.current and not deployments.journal(state.environment):
-            removed += sum(target.prune(keep) for target in installation.targets(state.current.declared))
+            targets = installation.targets(state.current.declared)
+            removed += sum(target.prune(keep) for target in targets if isinstance(target, Prunable))
     return removed

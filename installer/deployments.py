@@ -13,15 +13,15 @@ from typing import Any, Literal, TypeVar
 
 import msgspec
 
-from sealift.durable import make_folder, storing, sync_folder, write_file
+from sealift.durable import TEMPORARY, make_folder, storing, sync_folder, write_file
 from sealift.errors import TrustError
 from sealift.names import check_release
+from sealift.reading import bounded
 
 from .environment import Environment, of
 
 FORMAT = 1
 SIZE_MAX = 4 << 20
-T = TypeVar("T", bound=msgspec.Struct)
 Phase = Literal["staging", "switching", "committing"]
 
 
@@ -71,6 +71,9 @@ class Journal(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=T
     """What it runs once it is committed."""
     served: tuple[str | None, ...]
     """What served at each target of `after` when it began."""
+
+
+T = TypeVar("T", State, Journal)
 
 
 class Deployments:
@@ -128,21 +131,34 @@ class Deployments:
             path.unlink(missing_ok=True)
             sync_folder(path.parent)
 
+    def sweep(self, name: str) -> None:
+        """Remove what a killed command left half-written; the site's lock is held.
+
+        Raises:
+            StoreError: the disk refuses.
+        """
+        folder = self.folder / check_release(name)
+        with storing(folder):
+            for left in folder.glob(f"{TEMPORARY}*"):
+                left.unlink()
+
     def _write(self, name: str, file: str, value: msgspec.Struct) -> None:
         make_folder(self.folder / name, mode=0o700)
         write_file(self.folder / name / file, msgspec.json.encode(value), mode=0o600)
 
     def _read(self, name: str, file: str, kind: type[T]) -> T | None:
         path = self.folder / check_release(name) / file
-        content = None
-        with storing(path), contextlib.suppress(FileNotFoundError), path.open("rb") as opened:
-            content = opened.read(SIZE_MAX + 1)
+        content = bounded(path, SIZE_MAX)
         if content is None:
             return None
+        damaged = TrustError(
+            f"{path} cannot be read: the file is damaged, or was written by a newer sealift",
+            hint="restore the site folder from a backup, or install the newer sealift here",
+        )
         try:
-            return msgspec.json.decode(content, type=kind)
+            value = msgspec.json.decode(content, type=kind)
         except (msgspec.DecodeError, UnicodeDecodeError) as error:
-            raise TrustError(
-                f"{path} cannot be read: the file is damaged, or was written by a newer sealift",
-                hint="restore the site folder from a backup",
-            ) from error
+            raise damaged from error
+        if value.format != FORMAT:
+            raise damaged
+        return value

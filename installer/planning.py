@@ -45,12 +45,16 @@ class Plan:
     @property
     def pending(self) -> bool:
         """Whether anything is to be changed."""
-        return any(step.action != "none" for step in self.steps) or self._settings_differ
+        return any(step.action != "none" for step in self.steps) or self._record_differs
 
     @property
-    def _settings_differ(self) -> bool:
+    def _record_differs(self) -> bool:
         current = self.before.current
-        return current is None or current.environment["targets"] != self.environment.declared["targets"]
+        return (
+            current is None
+            or current.manifest != self.admitted.part.release.sha256
+            or current.environment != self.environment.declared
+        )
 
     def document(self) -> dict[str, Any]:
         """The plan as plain values."""

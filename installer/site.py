@@ -23,7 +23,7 @@ import msgspec
 
 from sealift import durable
 from sealift.digest import sha256
-from sealift.errors import StoreError, TrustError
+from sealift.errors import SealiftError, StoreError, TrustError
 from sealift.names import visible
 from sealift.trust import Versions, anchor, check_fingerprint
 from sealift.tuf_rules import read as read_metadata
@@ -207,11 +207,13 @@ class Site:
             outbox=_numbered(events, generation),
         )
         self._dirty = True
-        digest = write_state(self.path / "state.json", state)
-        self._state, self._digest = state, digest
         try:
+            digest = write_state(self.path / "state.json", state)
+            self._state, self._digest = state, digest
             self._finish()
         except StoreError as error:
+            if not self._has_reached(generation):
+                raise
             raise StoreError(
                 f"the change is made, but the ledger does not say so yet: {error.message}",
                 hint="make room; the next command that opens the site writes what is missing",
@@ -253,6 +255,13 @@ class Site:
     @property
     def _unfinished(self) -> bool:
         return self._marks is None or self._marks.generation != self._state.generation
+
+    def _has_reached(self, generation: int) -> bool:
+        """Whether the state on the disk is that generation, whatever failed behind its rename."""
+        with contextlib.suppress(SealiftError):
+            found = read_state(self.path / "state.json")
+            return found is not None and found[0].generation == generation
+        return False
 
     def _check_held(self) -> None:
         if not self._held:

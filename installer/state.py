@@ -16,8 +16,6 @@ how a depot recovers whose versions were driven too far ahead (TUF 1.0, section 
 
 from __future__ import annotations
 
-import os
-import stat
 from datetime import datetime
 from pathlib import Path
 from typing import Annotated, TypeVar
@@ -26,9 +24,10 @@ import msgspec
 from msgspec import Meta
 
 from sealift.digest import sha256
-from sealift.durable import storing, write_file
+from sealift.durable import write_file
 from sealift.errors import StoreError, TrustError
 from sealift.manifest import Part
+from sealift.reading import bounded
 from sealift.strict_json import INTEGER_MAX
 from sealift.trust import Trust, Versions
 
@@ -121,7 +120,7 @@ def read_state(path: Path) -> tuple[State, str] | None:
         TrustError: it is damaged, or of a newer format.
         StoreError: it cannot be read.
     """
-    content = _content(path, STATE_MAX)
+    content = bounded(path, STATE_MAX)
     if content is None:
         return None
     state = _decode(content, State, "trust state", STATE_MAX)
@@ -150,7 +149,7 @@ def read_marks(path: Path) -> Marks | None:
         TrustError: they are damaged, or of a newer format.
         StoreError: they cannot be read.
     """
-    content = _content(path, MARKS_MAX)
+    content = bounded(path, MARKS_MAX)
     return None if content is None else _decode(content, Marks, "high-water marks", MARKS_MAX)
 
 
@@ -216,21 +215,6 @@ def missing_marks(state: State) -> TrustError:
         "the high-water marks of this site are missing",
         hint=_RESTORE.format(after=f"{state.newest:%Y-%m-%d %H:%M}"),
     )
-
-
-def _content(path: Path, cap: int) -> bytes | None:
-    with storing(path):
-        try:
-            descriptor = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC)
-        except FileNotFoundError:
-            return None
-        try:
-            if not stat.S_ISREG(os.fstat(descriptor).st_mode):
-                raise TrustError(f"{path} is not a regular file", hint="find out who put it there")
-            with open(descriptor, "rb", closefd=False) as file:
-                return file.read(cap + 1)
-        finally:
-            os.close(descriptor)
 
 
 def _decode(content: bytes, kind: type[_T], what: str, cap: int) -> _T:

@@ -6,19 +6,18 @@ state says. So a file that was damaged after it was admitted is noticed before i
 
 from __future__ import annotations
 
-import contextlib
 from collections.abc import Iterator
 from pathlib import Path
 
 from sealift import index as indexes
 from sealift import manifest as manifests
 from sealift import tree as trees
-from sealift.digest import check
-from sealift.durable import storing
+from sealift.digest import sha256
 from sealift.errors import IntegrityError
 from sealift.index import Frame
 from sealift.listing import Blob, ListingBlob, file_name
 from sealift.manifest import Artifact, Part, Release
+from sealift.reading import bounded
 from sealift.tree import Entry
 
 FOLDERS = ("packs", "trees", "index", "manifests")
@@ -86,10 +85,9 @@ class Store:
 
 
 def _load(path: Path, blob: Blob) -> bytes:
-    content = b""
-    with storing(path), contextlib.suppress(FileNotFoundError), path.open("rb") as file:
-        content = file.read(blob.length + 1)
+    content = bounded(path, blob.length) or b""
     if len(content) != blob.length:
         raise IntegrityError(f"{path} is missing or has another size", hint=_REPAIR)
-    check(content, blob.sha256, str(path))
+    if sha256(content) != blob.sha256:
+        raise IntegrityError(f"{path} does not match its digest: the disk has damaged it", hint=_REPAIR)
     return content

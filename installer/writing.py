@@ -16,6 +16,7 @@ import errno
 import fcntl
 import hashlib
 import os
+import stat
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -35,6 +36,8 @@ Reuse = Literal["reflink", "hardlink", "none"]
 _FICLONE = 0x40049409
 _UNSUPPORTED = {errno.EOPNOTSUPP, errno.EXDEV, errno.EINVAL, errno.ENOTTY, errno.ENOSYS, errno.EPERM, errno.EMLINK}
 _BATCH = 256
+_PART = os.O_WRONLY | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC
+_WHOLE = _PART | os.O_EXCL
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -49,15 +52,9 @@ class Deployable:
         return "" if len(self.release.artifacts) == 1 else f"{artifact}/"
 
 
-class Piece(NamedTuple):
-    """Where one chunk of a frame belongs."""
-
-    path: str
-    offset: int
-    size: int
-    mode: int
-    whole: bool
-    """Whether it is all of the file."""
+Piece = tuple[str, int, int, int, bool]
+"""Where a chunk belongs: path, offset in the file, bytes, mode, and whether it is all of the file. Plain, because
+tens of thousands of them go through a pipe."""
 
 
 class FrameTask(NamedTuple):
@@ -68,9 +65,8 @@ class FrameTask(NamedTuple):
     length: int
     size: int
     sha256: str
-    pieces: list[Piece | None]
-    """For each chunk in order; None where it is not wanted."""
-    sizes: list[int]
+    pieces: list[tuple[int, Piece]]
+    """Where each wanted chunk starts in the content, and where it belongs."""
 
 
 class ReuseTask(NamedTuple):
@@ -128,16 +124,16 @@ class _Writer:
         self._former = former
         self._progress = progress
         self._unusable: set[str] = set()
-        self._numbers: dict[bytes, tuple[str, int]] = {}
+        self._numbers: dict[bytes, Piece] = {}
+        """Where each chunk is written first, by its digest; its place among them is its number."""
         self._pending: dict[int, Piece] = {}
         self._sizes: dict[int, int] = {}
         self._copies: list[tuple[str, int, Piece]] = []
         self._links: list[tuple[str, str]] = []
+        self._folders_made = False
         self.reused = 0
 
     def run(self, crew: Crew) -> None:
-        with storing(self._destination):
-            self._folders()
         if self._former:
             for taken, failed in crew.run(self._reuse_tasks()):
                 self.reused += taken
@@ -152,7 +148,10 @@ class _Writer:
                 os.symlink(target, f"{self._destination}/{path}")
 
     def _entries(self) -> Iterator[tuple[str, Entry, bool]]:
-        """Path below the destination, entry, and whether the former release's folder has the same file."""
+        """Path below the destination, entry, and whether the former release's folder has the same file.
+
+        The first walk makes the folders, each before what lies in it is yielded.
+        """
         before = {}
         if self._former:
             before = {artifact.name: artifact for artifact in self._former.deployable.release.artifacts}
@@ -161,18 +160,19 @@ class _Writer:
             same: Callable[[Entry], bool] = _never
             if self._former and artifact.name in before and self._former.deployable.folder_of(artifact.name) == prefix:
                 same = _Same(self._store.entries(before[artifact.name]))
-            for entry in self._store.entries(artifact):
-                yield prefix + entry.path, entry, same(entry)
-
-    def _folders(self) -> None:
-        made = []
-        for artifact in self._deployable.release.artifacts:
-            prefix = self._deployable.folder_of(artifact.name)
             if prefix:
-                made.append(prefix.rstrip("/"))
-            made += [prefix + entry.path for entry in self._store.entries(artifact) if entry.type == "dir"]
-        for path in made:
-            os.mkdir(f"{self._destination}/{path}")
+                self._make_folder(artifact.name)
+            for entry in self._store.entries(artifact):
+                if entry.type == "dir":
+                    self._make_folder(prefix + entry.path)
+                yield prefix + entry.path, entry, same(entry)
+        self._folders_made = True
+
+    def _make_folder(self, path: str) -> None:
+        if self._folders_made:
+            return
+        with storing(self._destination):
+            os.mkdir(f"{self._destination}/{path}", 0o755)
             os.chmod(f"{self._destination}/{path}", 0o755)
 
     def _reuse_tasks(self) -> Iterator[ReuseTask]:
@@ -198,11 +198,16 @@ class _Writer:
                 seen = next(walk, -1)
                 if seen < 0:
                     raise _uncovered()
-            pieces = [self._pending.pop(number, None) for number in numbers]
-            sizes = [self._sizes.pop(number) for number in numbers]
-            if any(pieces):
+            start = 0
+            pieces: list[tuple[int, Piece]] = []
+            for number in numbers:
+                piece = self._pending.pop(number, None)
+                if piece:
+                    pieces.append((start, piece))
+                start += self._sizes.pop(number)
+            if pieces:
                 pack = str(self._store.pack(self._deployable.part.packs[frame.pack]))
-                yield FrameTask(pack, frame.offset, frame.length, frame.size, frame.sha256, pieces, sizes)
+                yield FrameTask(pack, frame.offset, frame.length, frame.size, frame.sha256, pieces)
         for _ in walk:
             pass
         if self._pending:
@@ -220,17 +225,15 @@ class _Writer:
                     _create(f"{self._destination}/{path}", mode)
                 offset = 0
                 for digest, size in entry.pieces():
-                    key = bytes.fromhex(digest)
-                    piece = Piece(path, offset, size, mode, size == entry.size)
-                    first = self._numbers.get(key)
-                    if first is None:
-                        number = len(self._numbers)
-                        self._numbers[key] = (path, offset)
+                    piece = (path, offset, size, mode, size == entry.size)
+                    number = len(self._numbers)
+                    first = self._numbers.setdefault(bytes.fromhex(digest), piece)
+                    if first is piece:
                         self._sizes[number] = size
                         if wanted:
                             self._pending[number] = piece
                     elif wanted:
-                        self._copies.append((*first, piece))
+                        self._copies.append((first[0], first[1], piece))
                     offset += size
             yield len(self._numbers)
 
@@ -306,12 +309,11 @@ def _write_frame(task: FrameTask, root: int, packs: dict[str, int]) -> int:
     if len(frame) != task.length or hashlib.sha256(frame).hexdigest() != task.sha256:
         raise _damaged(task.pack)
     content = memoryview(unseal(frame, task.size))
-    start = done = 0
-    for piece, size in zip(task.pieces, task.sizes, strict=True):
-        if piece is not None:
-            _write_piece(root, piece, content[start : start + size])
-            done += size
-        start += size
+    done = 0
+    for start, piece in task.pieces:
+        size = piece[2]
+        _write_piece(root, piece, content[start : start + size])
+        done += size
     return done
 
 
@@ -323,14 +325,16 @@ def _damaged(pack: str) -> IntegrityError:
 
 
 def _write_piece(root: int, piece: Piece, content: memoryview) -> None:
-    flags = os.O_WRONLY | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC
-    if piece.whole:
-        flags |= os.O_EXCL
-    descriptor = os.open(piece.path, flags, piece.mode, dir_fd=root)
+    path, offset, size, mode, whole = piece
+    descriptor = os.open(path, _WHOLE if whole else _PART, mode, dir_fd=root)
     try:
-        if piece.offset:
-            os.lseek(descriptor, piece.offset, os.SEEK_SET)
-        write_all(descriptor, content)
+        if whole:
+            done = os.write(descriptor, content)
+        else:
+            done = os.pwrite(descriptor, content, offset)
+            os.lseek(descriptor, offset + done, os.SEEK_SET)
+        if done < size:
+            write_all(descriptor, content[done:])
     finally:
         os.close(descriptor)
 
@@ -338,15 +342,16 @@ def _write_piece(root: int, piece: Piece, content: memoryview) -> None:
 def _copy(task: CopyTask, root: int) -> int:
     done = 0
     for path, offset, piece in task.copies:
+        size = piece[2]
         descriptor = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC, dir_fd=root)
         try:
-            content = os.pread(descriptor, piece.size, offset)
+            content = os.pread(descriptor, size, offset)
         finally:
             os.close(descriptor)
-        if len(content) != piece.size:
+        if len(content) != size:
             raise StoreError(f"{path} became shorter while it was deployed")
         _write_piece(root, piece, memoryview(content))
-        done += piece.size
+        done += size
     return done
 
 
@@ -366,6 +371,8 @@ def _take(path: str, mode: int, pieces: tuple[tuple[str, int], ...], root: int, 
     """Clone or link one file and check what came; 0 when it cannot be had that way or is not what it was."""
     try:
         if reuse == "hardlink":
+            if not _in_real_folders(path, source):
+                return 0
             os.link(path, path, src_dir_fd=source, dst_dir_fd=root, follow_symlinks=False)
         else:
             _clone(path, mode, root, source)
@@ -378,6 +385,16 @@ def _take(path: str, mode: int, pieces: tuple[tuple[str, int], ...], root: int, 
         with contextlib.suppress(FileNotFoundError):
             os.unlink(path, dir_fd=root)
     return size
+
+
+def _in_real_folders(path: str, source: int) -> bool:
+    """Whether no folder above `path` was replaced by a link, through which a file from outside would be shared."""
+    above = path.rpartition("/")[0]
+    while above:
+        if not stat.S_ISDIR(os.stat(above, dir_fd=source, follow_symlinks=False).st_mode):
+            return False
+        above = above.rpartition("/")[0]
+    return True
 
 
 def _clone(path: str, mode: int, root: int, source: int) -> None:
@@ -412,7 +429,7 @@ def clones(folder: Path, other: Path) -> bool:
     """Whether the file system can clone files (reflink) between two folders, found by trying it."""
     source, copy = folder / ".tmp-clone-source", other / ".tmp-clone-copy"
     try:
-        with source.open("wb") as file:
+        with source.open("w+b") as file:  # FICLONE reads it
             file.write(b"\0" * 4096)
             file.flush()
             with copy.open("wb") as target:

@@ -62,5 +62,6 @@ def report(outcome: Outcome, as_json: bool) -> None:
     if outcome.changed:
         verb = "deployed" if outcome.plan.action == "apply" else "returned to"
         reused = f", {size(outcome.reused)} taken from the former release" if outcome.reused else ""
-        lines.append(f"{verb} {outcome.plan.admitted.label}: {size(outcome.written)} written{reused}")
+        wrote = f"{size(outcome.written)} written" if outcome.written or outcome.reused else "nothing had to be written"
+        lines.append(f"{verb} {outcome.plan.admitted.label}: {wrote}{reused}")
     emit(document, as_json, "\n".join(lines))

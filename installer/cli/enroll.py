@@ -7,7 +7,8 @@ from pathlib import Path
 import click
 
 from sealift.cli import command, emit, json_option, safe
-from sealift.durable import storing
+from sealift.errors import UsageError
+from sealift.reading import bounded
 
 from .options import site_option, utc_now
 
@@ -37,8 +38,9 @@ def enroll(folder: Path, root: Path, fingerprint: str, name: str | None, as_json
     """
     from ..site import Site
 
-    with storing(root), root.open("rb") as file:
-        content = file.read(ROOT_MAX + 1)
+    content = bounded(root, ROOT_MAX, follow=True)
+    if content is None:
+        raise UsageError(f"there is no root metadata {root}", hint="name the file that the security team gave you")
     site = Site.create(folder, content, fingerprint, utc_now(), name=name)
     state = site.state
     document = {
@@ -49,8 +51,10 @@ def enroll(folder: Path, root: Path, fingerprint: str, name: str | None, as_json
         "created": site.created,
     }
     said = (
-        f"enrolled the site {safe(str(folder))} with root {state.versions.root}"
+        f"enrolled {safe(str(folder))} as site {state.name}, with root {state.versions.root}\n"
+        f"from now on it admits only what the keys of that root sign\n"
+        f"next: sealift-install import --site {safe(str(folder))} BUNDLE"
         if site.created
-        else f"the site {safe(str(folder))} is enrolled with this root already; nothing was changed"
+        else f"{safe(str(folder))} is enrolled with this root already; nothing was changed"
     )
     emit(document, as_json, said)

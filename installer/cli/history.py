@@ -9,6 +9,7 @@ from typing import Any
 import click
 
 from sealift.cli import command, emit, json_option, table
+from sealift.digest import HEX
 
 from .options import site_option
 
@@ -45,11 +46,16 @@ def history(folder: Path, last: int | None, event: str | None, environment: str 
     )
 
 
+def _short(value: object) -> str:
+    """Digests by their first digits, which are enough to recognise them; `--json` has all of them."""
+    return HEX.sub(lambda found: f"{found[0][:16]}…", str(value))
+
+
 def _said(detail: dict[str, Any]) -> str:
     parts = []
     for key in _SHOWN:
         value = detail.get(key)
         if value:
-            shown = ", ".join(map(str, value)) if isinstance(value, list) else str(value)
+            shown = ", ".join(map(_short, value)) if isinstance(value, list) else _short(value)
             parts.append(f"{key} {shown if len(shown) <= 120 else shown[:117] + '…'}")
     return "; ".join(parts)

@@ -40,10 +40,15 @@ def import_(folder: Path, bundle: Path, threads: int | None, as_json: bool, quie
         "written": done.written,
         "present": done.present,
         "repaired": list(done.repaired),
+        "root_version": done.root,
+        "timestamp_version": done.timestamp,
+        "expires": f"{done.expires:%Y-%m-%dT%H:%M:%SZ}",
     }
     held = ", ".join(each.label for each in done.admitted)
     lines = [f"admitted {', '.join(done.new)}" if done.new else f"the site holds {held} already"]
-    lines.append(f"verified {size(done.written + done.present)} of content, {size(done.written)} written")
+    lines.append(f"signatures hold under root {done.root}, timestamp {done.timestamp}, until {done.expires:%Y-%m-%d}")
+    here = f", {size(done.present)} here already and checked again" if done.present else ""
+    lines.append(f"content verified: {size(done.written)} written{here}")
     if done.repaired:
         lines.append(f"repaired {count(len(done.repaired), 'damaged pack')}")
     emit(document, as_json, "\n".join(lines))

@@ -49,7 +49,7 @@ def list_(folder: Path, as_json: bool) -> None:
         (
             f"{each['name']}@{each['version']}",
             str(each["admitted"]),
-            str(each["files"]),
+            f"{each['files']:,}",
             size(int(str(each["bytes"]))),
             size(int(str(each["packed"]))),
             ", ".join(running.get(f"{each['name']}@{each['version']}", [])) or "-",

@@ -65,7 +65,7 @@ def text(planned: Plan, shown: Preview | None, with_files: bool = False) -> list
             lines.append(f"  {step.kind} {step.place}: switch from {step.before or 'nothing'} to {step.after}")
     if shown:
         lines.append(
-            f"  files: {shown.added} added, {shown.removed} removed, {shown.changed} changed, "
+            f"  paths: {shown.added:,} added, {shown.removed:,} removed, {shown.changed:,} changed; "
             f"{count(shown.same, 'file')} unchanged; {size(shown.bytes)} in all"
         )
         for moment, programs in shown.hooks:

@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+import contextlib
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import click
+
 from sealift.cli import command, count, emit, json_option, table
+from sealift.errors import SealiftError
 
 from .options import installation, site_option
 
@@ -16,17 +20,19 @@ if TYPE_CHECKING:
 @command(
     example="""
     sealift-install status --site site
+    sealift-install status --site site --deep
     """
 )
 @site_option
+@click.option("--deep", is_flag=True, help="Also compare every deployed file with the release.")
 @json_option
-def status(folder: Path, as_json: bool) -> None:
+def status(folder: Path, deep: bool, as_json: bool) -> None:
     """Show what each environment runs, what its targets serve, and what the site trusts."""
     from ..site import Site
 
     site = Site.open(folder)
     work = installation(site)
-    found = [_environment(work, name) for name in work.deployments.names()]
+    found = [_environment(work, name, deep) for name in work.deployments.names()]
     state = site.state
     document = {
         "site": state.name,
@@ -43,7 +49,7 @@ def status(folder: Path, as_json: bool) -> None:
     rows = []
     for each in found:
         for target in each["targets"]:
-            served = target["problem"] or target["serving"] or "nothing"
+            served = target["serving"] or "nothing"
             rows.append(
                 (each["environment"], each["current"] or "nothing", each["previous"] or "-", target["place"], served)
             )
@@ -56,30 +62,28 @@ def status(folder: Path, as_json: bool) -> None:
                 "by the next apply or rollback"
             )
         lines += [
-            f"environment {each['environment']}: {target['place']} does not serve what was deployed"
+            f"environment {each['environment']} is not as it was deployed: {target['problem']}"
             for target in each["targets"]
             if target["drift"]
         ]
     emit(document, as_json, "\n".join(lines))
 
 
-def _environment(work: Installation, name: str) -> dict[str, Any]:
-    from sealift.errors import SealiftError
-
-    from ..targets import identity_of
-
+def _environment(work: Installation, name: str, deep: bool) -> dict[str, Any]:
     state, journal = work.deployments.state(name), work.deployments.journal(name)
     current = state.current
-    wanted = identity_of(current.version, current.manifest) if current else None
     targets = []
-    for target in work.targets(current.declared) if current else []:
-        serving = problem = None
-        try:
+    for target, problem in work.inspect(current, deep=deep) if current else []:
+        serving = None
+        with contextlib.suppress(SealiftError):
             serving = target.current()
-        except SealiftError as error:
-            problem = error.message
         targets.append(
-            {"place": target.place, "serving": serving, "problem": problem, "drift": serving != wanted and not journal}
+            {
+                "place": target.place,
+                "serving": serving,
+                "problem": problem,
+                "drift": problem is not None and not journal,
+            }
         )
     return {
         "environment": name,

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 import click
 
 from sealift.cli import Bar, command, count, emit, json_option, quiet_option, safe, size
+from sealift.errors import IntegrityError, TrustError
 
 from .options import site_option, threads_option, utc_now, workers
 
@@ -35,10 +36,17 @@ if TYPE_CHECKING:
 @quiet_option
 def verify(folder: Path, deep: bool, bundle: Path | None, threads: int | None, as_json: bool, quiet: bool) -> int:
     """Re-check the whole store and the ledger, and name what is damaged."""
-    from ..auditing import audit, repair
+    from ..auditing import audit, broken_ledger, repair
     from ..site import Site
 
-    site = Site.open(folder)
+    try:
+        site = Site.open(folder)
+    except TrustError as error:
+        if problem := broken_ledger(folder):
+            raise TrustError(
+                f"{error.message}; {problem}", hint="restore ledger.jsonl from a backup, or enrol a new site folder"
+            ) from error
+        raise
     with Bar(quiet=quiet) as bar:
         found = audit(site, deep=deep, workers=workers(threads), progress=bar)
         mended: tuple[Path, ...] = ()
@@ -58,8 +66,6 @@ def verify(folder: Path, deep: bool, bundle: Path | None, threads: int | None, a
 
 
 def _code(found: Audit) -> int:
-    from sealift.errors import IntegrityError, TrustError
-
     if found.damaged:
         return IntegrityError.exit_code
     return TrustError.exit_code if found.ledger_problem else 0

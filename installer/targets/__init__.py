@@ -11,7 +11,7 @@ from __future__ import annotations
 from collections.abc import Collection
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Protocol
+from typing import Protocol, runtime_checkable
 
 from sealift.progress import Progress
 
@@ -79,6 +79,22 @@ class Target(Protocol):
         Raises:
             StoreError: the disk refuses; what served before serves on.
         """
+
+    def check(self, deployable: Deployable, *, deep: bool) -> str | None:
+        """What is wrong with a release that should serve there, in one sentence; None where nothing is.
+
+        Args:
+            deployable: the release.
+            deep: also compare all that it holds.
+
+        Raises:
+            UsageError: something else than Sealift's own stands there.
+        """
+
+
+@runtime_checkable
+class Prunable(Protocol):
+    """A target that keeps former releases, and can let go of them."""
 
     def prune(self, keep: Collection[str]) -> int:
         """Remove staged releases other than these identities and the one that serves; return how many.

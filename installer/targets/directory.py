@@ -57,14 +57,18 @@ class Directory:
         self._workplace = workplace
 
     def current(self) -> str | None:
-        """The folder that `current` links to.
+        """The folder that `current` links to; None where there is no link, or the folder is gone.
 
         Raises:
-            UsageError: `current` is no link of ours.
+            UsageError: `current` is no link of ours, or stands in no folder.
             StoreError: the folder cannot be read.
         """
         link = self._root / CURRENT
         with storing(link):
+            if os.path.lexists(self._root) and not self._root.is_dir():
+                raise UsageError(
+                    f"{self._root} is not a folder", hint="move it away, or name another path in the environment"
+                )
             if not os.path.lexists(link):
                 return None
             if not link.is_symlink():
@@ -78,10 +82,10 @@ class Directory:
                 f"{link} links to something that sealift did not deploy",
                 hint="move it away, or name another path in the environment",
             )
-        return name
+        return name if (self._releases / name).is_dir() else None
 
     def stage(self, deployable: Deployable, former: Deployable | None) -> Staged:
-        """Write the release's folder, unless it is there and intact.
+        """Write the release's folder, unless it is there and intact. The one that serves is left as it is.
 
         Raises:
             IntegrityError: the store is damaged.
@@ -89,10 +93,10 @@ class Directory:
         """
         identity = identity_of(deployable.release.version, deployable.part.release.sha256)
         folder = self._releases / identity
-        make_folder(self._releases)
+        self._make_folders()
         self._sweep()
         if folder.is_dir():
-            if intact(deployable, self._workplace.store, folder, self._workplace.workers):
+            if self.current() == identity or intact(deployable, self._workplace.store, folder, self._workplace.workers):
                 return Staged(folder=folder)
             self._set_aside(folder)
         temporary = self._releases / f"{TEMPORARY}{identity}"
@@ -117,6 +121,14 @@ class Directory:
             raise
         return Staged(folder=folder, written=total - reused, reused=reused)
 
+    def _make_folders(self) -> None:
+        """Make the folders that are missing, with their mode whatever the umask is."""
+        missing = [folder for folder in (self._root, self._releases) if not folder.exists()]
+        make_folder(self._releases)
+        with storing(self._root):
+            for folder in missing:
+                os.chmod(folder, 0o755)
+
     def _former(self, former: Deployable | None) -> Former | None:
         if former is None or self._reuse == "none":
             return None
@@ -140,10 +152,26 @@ class Directory:
                     os.unlink(link)
             else:
                 (self._releases / identity).stat()
-                os.symlink(f"{RELEASES}/{identity}", new)
-                os.replace(new, link)
+                try:
+                    os.symlink(f"{RELEASES}/{identity}", new)
+                    os.replace(new, link)
+                except BaseException:
+                    with contextlib.suppress(OSError):
+                        os.unlink(new)
+                    raise
             if self._root.is_dir():
                 sync_folder(self._root)
+
+    def check(self, deployable: Deployable, *, deep: bool) -> str | None:
+        """Whether `current` leads to the release; with `deep`, whether its folder holds it, file by file."""
+        identity = identity_of(deployable.release.version, deployable.part.release.sha256)
+        serving = self.current()
+        if serving != identity:
+            return f"{self._root / CURRENT} leads to {serving or 'nothing'}, not to {identity}"
+        folder = self._releases / identity
+        if deep and not intact(deployable, self._workplace.store, folder, self._workplace.workers):
+            return f"{folder} no longer holds what was deployed"
+        return None
 
     def prune(self, keep: Collection[str]) -> int:
         """Remove the folders of releases other than `keep` and the one that serves.
