@@ -113,6 +113,10 @@ class Depot:
         make_folder(path.parent)
         write_file(path, encode(part))
 
+    def remembers(self, name: str, version: str) -> bool:
+        """Whether there is a record of a release; that says nothing of whether it was published."""
+        return self._record(name, version).exists()
+
     def part(self, name: str, version: str) -> Part:
         """Which index and packs hold a release's content.
 

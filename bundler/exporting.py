@@ -5,18 +5,19 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from datetime import datetime
+from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import msgspec
 
 from sealift import FORMAT
+from sealift.at_once import at_once
 from sealift.container import HINT, Writer
 from sealift.errors import IntegrityError, UsageError
 from sealift.listing import Blob, sound
 from sealift.manifest import Bundle, target_of_bundle, target_of_release
 from sealift.names import visible
-from sealift.opening import side_by_side
 from sealift.progress import Progress
 
 from .depot import Depot
@@ -83,12 +84,19 @@ def export(
         TrustError: the depot's metadata does not verify, or the key is not entitled.
         StoreError: the disk refuses; `out` is whole or not there.
     """
-    from keys.repository import Addition, publish, verify
+
+    @cache
+    def verified() -> State:
+        from keys.repository import verify
+
+        return verify(depot.folder)
 
     check_places(wanted, depot, out)
     with depot.lock():
-        state = verify(depot.folder)
-        sealed = tuple(_sealed(each, depot, state, effort, progress) for each in wanted)
+        sealed = tuple(_sealed(each, depot, verified, effort, progress) for each in wanted)
+        from keys.repository import Addition, publish
+
+        state = verified()
         parts = tuple(each.part for each in sealed)
         manifest = Bundle(format=FORMAT, type="bundle", root_version=state.root.version, parts=parts)
         blob, _ = depot.keep_manifest(manifest)
@@ -100,7 +108,7 @@ def export(
             )
         published = publish(depot.folder, additions, signer_for=signer_for, now=times.now, published=times.published)
         _check_content(depot, sealed, effort.threads, progress)
-        size = _write(out, depot, blob, sealed, published.files, times.epoch, progress)
+        size = _write(out, depot, blob, sealed, published.files, times.epoch, workers=effort.threads, progress=progress)
     return Exported(
         path=out,
         size=size,
@@ -148,11 +156,19 @@ def check_places(wanted: Sequence[Spec | Reference], depot: Depot, out: Path) ->
             check_apart(each, {"the depot": depot.folder, "the bundle": out})
 
 
-def _sealed(wanted: Spec | Reference, depot: Depot, state: State, effort: Effort, progress: Progress) -> Sealed:
+def _sealed(
+    wanted: Spec | Reference, depot: Depot, verified: Callable[[], State], effort: Effort, progress: Progress
+) -> Sealed:
     if isinstance(wanted, Spec):
-        known = published_release(state, wanted.name, wanted.version)
-        return seal(wanted, depot, known, effort=effort, progress=progress)
-    known = require(state, depot, wanted.name, wanted.version)
+        name, version = wanted.name, wanted.version
+        return seal(
+            wanted,
+            depot,
+            lambda: published_release(verified(), name, version),
+            effort=effort,
+            progress=progress,
+        )
+    known = require(verified(), depot, wanted.name, wanted.version)
     return Sealed(part=depot.part(wanted.name, wanted.version), release=depot.release(known), new=False)
 
 
@@ -169,7 +185,7 @@ def _check_content(depot: Depot, sealed: Sequence[Sealed], workers: int, progres
             )
         progress.advance(blob.length)
 
-    side_by_side(one, blobs, workers=workers)
+    at_once(one, blobs, workers=workers)
     progress.finish()
 
 
@@ -180,6 +196,8 @@ def _write(
     sealed: Sequence[Sealed],
     metadata: Sequence[Path],
     epoch: int,
+    *,
+    workers: int,
     progress: Progress,
 ) -> int:
     hint = {
@@ -199,10 +217,9 @@ def _write(
         for blob in manifests:
             path = depot.path("manifests", blob)
             bundle.add(f"manifests/{path.name}", depot.read(path, blob))
-        for kind, blob in contents:
-            path = depot.path(kind, blob)
-            bundle.copy(f"{kind}/{path.name}", path, blob.length)
-            progress.advance(blob.length)
+        paths = [(kind, depot.path(kind, blob), blob.length) for kind, blob in contents]
+        files = [(f"{kind}/{path.name}", path, length) for kind, path, length in paths]
+        bundle.copy(files, workers=workers, progress=progress)
         size = bundle.finish()
     progress.finish()
     return size

@@ -8,29 +8,22 @@ does not depend on how many workers there are or how fast each is. Memory holds 
 from __future__ import annotations
 
 import contextlib
-import hashlib
-import os
 from collections import deque
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 
 from sealift.crew import Channel, Crew
-from sealift.durable import TEMPORARY, storing, sync_folder, write_all
-from sealift.errors import SourceError
-from sealift.index import KIND as INDEX
-from sealift.index import Frame
-from sealift.listing import Blob, ListingBlob, Writer, file_name
+from sealift.listing import Blob, ListingBlob
 from sealift.manifest import Artifact
 from sealift.progress import Progress
-from sealift.tree import KIND as TREE
 
-from .cutting import AHEAD, SLOT, Cut, Sealed, cutter, file_entry, task
+from .aside import Aside
+from .cutting import AHEAD, SLOT, Cut, Sealed, cutter, task
 from .grouping import Group, Grouper
+from .packs import Packs
 from .sources import Found
-
-PACK_TARGET = 32 << 20
-"""Bytes after which a pack is closed: small enough to resume cheaply, large enough to be few."""
+from .trees import Trees
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -64,6 +57,7 @@ def pack(
     workers: int,
     progress: Progress,
     keep: bool = True,
+    meanwhile: Callable[[], object] | None = None,
 ) -> Packed:
     """Read every entry and write `trees/`, `index/` and `packs/` below `folder`.
 
@@ -74,6 +68,7 @@ def pack(
         workers: processes that read and compress.
         progress: told the bytes read.
         keep: whether to compress and write content; without, only digests are found.
+        meanwhile: other work, done on the side once the workers are there; when it fails, packing ends.
 
     Raises:
         SourceError: an entry cannot be read or changed meanwhile.
@@ -81,7 +76,9 @@ def pack(
     """
     with contextlib.ExitStack() as stack:
         crew = stack.enter_context(Crew(workers, cutter(level), slot=AHEAD * SLOT))
-        packer = _Packer(artifacts, folder, progress, keep=keep)
+        aside = Aside(meanwhile or (lambda: None))
+        stack.callback(aside.join)
+        packer = _Packer(artifacts, folder, progress, aside, keep=keep)
         stack.callback(packer.abandon)
         packer.run(crew)
         return packer.finish()
@@ -89,15 +86,21 @@ def pack(
 
 class _Packer:
     def __init__(
-        self, artifacts: list[tuple[str, Iterator[Found]]], folder: Path, progress: Progress, *, keep: bool
+        self,
+        artifacts: list[tuple[str, Iterator[Found]]],
+        folder: Path,
+        progress: Progress,
+        aside: Aside,
+        *,
+        keep: bool,
     ) -> None:
-        self._names = [name for name, _ in artifacts]
+        self._aside = aside
         self._grouper = Grouper([entries for _, entries in artifacts])
         self._progress = progress
         self._keep = keep
         self._seen: set[bytes] = set()
-        self._trees = _Trees(folder / "trees", self._names)
-        self._packs = _Packs(folder)
+        self._trees = Trees(folder / "trees", [name for name, _ in artifacts])
+        self._packs = Packs(folder)
         self._turns: dict[Channel, int] = {}
         """Which of its slots each worker fills next."""
         self._undecided: deque[_Job] = deque()
@@ -106,6 +109,7 @@ class _Packer:
     def run(self, crew: Crew) -> None:
         queues: dict[Channel, deque[_Job]] = {channel: deque() for channel in crew.channels}
         while True:
+            self._aside.check()
             self._hand_out(queues)
             if not any(queues.values()):
                 return
@@ -195,112 +199,3 @@ def _runs(numbers: Iterator[int]) -> tuple[tuple[int, int], ...]:
         else:
             runs.append([number, 1])
     return tuple((first, count) for first, count in runs)
-
-
-class _Trees:
-    """Writes one tree after the other."""
-
-    def __init__(self, folder: Path, names: list[str]) -> None:
-        self._folder = folder
-        self._names = names
-        self._writer: Writer | None = None
-        self._files = self._bytes = 0
-        self._digests: list[str] = []
-        self._sizes: list[int] = []
-        """The chunks of the large file that is under way."""
-        self._done: list[Artifact] = []
-
-    def add(self, group: Group, cut: Cut) -> None:
-        while len(self._done) < group.artifact:
-            self._close()
-        if self._writer is None:
-            self._writer = Writer(self._folder, TREE)
-        self._files += group.files
-        self._bytes += group.size
-        if not group.window:
-            self._writer.add_encoded(cut.lines)
-            return
-        self._digests += [digest.hex() for digest in cut.digests]
-        self._sizes += cut.sizes
-        if group.window.last:
-            file = group.window.file
-            self._writer.add(file_entry(file.path, file.executable, file.size, self._digests, self._sizes))
-            self._digests, self._sizes = [], []
-
-    def _close(self) -> None:
-        name = self._names[len(self._done)]
-        if self._writer is None:
-            raise SourceError(f"artifact {name} holds nothing", hint="check its path and its patterns")
-        tree, digest = self._writer.finish()
-        self._writer = None
-        self._done.append(
-            Artifact(name=name, kind="files", digest=digest, tree=tree, files=self._files, bytes=self._bytes)
-        )
-        self._files = self._bytes = 0
-
-    def finish(self) -> tuple[Artifact, ...]:
-        while len(self._done) < len(self._names):
-            self._close()
-        return tuple(self._done)
-
-    def abandon(self) -> None:
-        if self._writer:
-            self._writer.abandon()
-
-
-class _Packs:
-    """Writes frames into packs, and their index."""
-
-    def __init__(self, folder: Path) -> None:
-        self._folder = folder / "packs"
-        self._index = Writer(folder / "index", INDEX)
-        self._descriptor = -1
-        self._temporary = self._folder / f"{TEMPORARY}pack.{os.getpid()}"
-        self._digest = hashlib.sha256()
-        self._length = 0
-        self._done: list[Blob] = []
-
-    def add(self, frame: Sealed, runs: tuple[tuple[int, int], ...], content: memoryview) -> None:
-        if self._length and self._length + frame.length > PACK_TARGET:
-            self._close()
-        with storing(self._folder):
-            if self._descriptor < 0:
-                flags = os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_NOFOLLOW | os.O_CLOEXEC
-                self._descriptor = os.open(self._temporary, flags, 0o644)
-            write_all(self._descriptor, content)
-        self._digest.update(content)
-        self._index.add(
-            Frame(
-                pack=len(self._done),
-                offset=self._length,
-                length=frame.length,
-                size=frame.size,
-                sha256=frame.digest,
-                chunks=runs,
-            )
-        )
-        self._length += frame.length
-
-    def _close(self) -> None:
-        blob = Blob(sha256=self._digest.hexdigest(), length=self._length)
-        with storing(self._folder):
-            os.fsync(self._descriptor)
-            os.close(self._descriptor)
-            self._descriptor = -1
-            os.replace(self._temporary, self._folder / file_name(blob))
-            sync_folder(self._folder)
-        self._done.append(blob)
-        self._digest, self._length = hashlib.sha256(), 0
-
-    def finish(self) -> tuple[ListingBlob, tuple[Blob, ...]]:
-        if self._length:
-            self._close()
-        index, _ = self._index.finish()
-        return index, tuple(self._done)
-
-    def abandon(self) -> None:
-        self._index.abandon()
-        if self._descriptor >= 0:
-            os.close(self._descriptor)
-            self._descriptor = -1
-        self._temporary.unlink(missing_ok=True)

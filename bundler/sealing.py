@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -61,13 +61,16 @@ def pinned(lock: locks.Lock | None, wanted: Wanted) -> Mapping[str, Any]:
     return locks.apply(lock, wanted.name, wanted.source, wanted.want) if lock else wanted.want
 
 
-def seal(spec: Spec, depot: Depot, published: Blob | None, *, effort: Effort, progress: Progress) -> Sealed:
+def seal(spec: Spec, depot: Depot, known: Callable[[], Blob | None], *, effort: Effort, progress: Progress) -> Sealed:
     """Make the release of `spec` in the depot, or find that it is the one that was published.
+
+    Whether there is one, only the signed metadata says, which takes a while to load: where the depot has no
+    record of such a release, it is packed meanwhile.
 
     Args:
         spec: what to seal.
         depot: the depot, whose lock the caller holds.
-        published: the manifest of the release of that name and version, if there is one.
+        known: finds the manifest of the release of that name and version that was published, if there is one.
         effort: level and workers.
         progress: told the bytes read.
 
@@ -79,6 +82,7 @@ def seal(spec: Spec, depot: Depot, published: Blob | None, *, effort: Effort, pr
     lock = lock_of(spec)
     workshop = Workshop(base=spec.base, cache=depot.folder / "cache", progress=progress)
     progress.start(f"sealing {spec.name}@{spec.version}")
+    published = known() if depot.remembers(spec.name, spec.version) else None
     if published:
         packed = digests(spec, lock, workshop, effort=effort, parent=depot.folder)
     else:
@@ -88,7 +92,9 @@ def seal(spec: Spec, depot: Depot, published: Blob | None, *, effort: Effort, pr
             level=effort.level,
             workers=effort.threads,
             progress=progress,
+            meanwhile=known,
         )
+        published = known()
     progress.finish()
     check_lock(lock, packed)
     release = release_of(spec, packed)

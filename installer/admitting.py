@@ -18,11 +18,12 @@ from pathlib import Path
 import msgspec
 
 from sealift import opening
+from sealift.at_once import at_once
 from sealift.container import Reader
 from sealift.durable import TEMPORARY, storing, sync_folder, write_all, write_file
 from sealift.errors import SealiftError, StoreError, TrustError
 from sealift.listing import Blob, sound
-from sealift.opening import Content, Opened, damaged_pack, listings, member_of, packs_of, side_by_side
+from sealift.opening import Content, Opened, damaged_pack, listings, member_of, packs_of
 from sealift.progress import Progress
 
 from . import ledger
@@ -96,7 +97,7 @@ def _admit(site: Site, bundle: Reader, now: datetime, workers: int, progress: Pr
     copied = _Copies(bundle, store, progress)
     packs = packs_of(opened)
     progress.start(f"importing {bundle.path.name}", sum(pack.length for pack in packs))
-    side_by_side(copied.take, packs, workers=workers)
+    at_once(copied.take, packs, workers=workers)
     progress.finish()
     with storing(store.folder):
         for name in ("packs", "trees", "index", "manifests"):

@@ -11,6 +11,7 @@ from datetime import datetime
 from pathlib import Path
 from typing import Any, NamedTuple
 
+from sealift.at_once import at_once
 from sealift.container import Reader
 from sealift.crew import Channel, Crew
 from sealift.durable import TEMPORARY, storing, sync_folder, write_all
@@ -19,7 +20,6 @@ from sealift.frame import unseal
 from sealift.index import Frame
 from sealift.listing import Blob, sound
 from sealift.manifest import Part
-from sealift.opening import side_by_side
 from sealift.progress import Progress
 
 from .ledger import Ledger
@@ -85,7 +85,7 @@ def audit(site: Site, *, deep: bool, workers: int, progress: Progress) -> Audit:
             bad.setdefault(path, []).extend(labels)
         progress.advance(blob.length)
 
-    side_by_side(one, tuple(needed.items()), workers=workers)
+    at_once(one, tuple(needed.items()), workers=workers)
     progress.finish()
     if deep and not bad:
         for admitted in site.state.admitted:

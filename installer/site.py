@@ -43,6 +43,8 @@ from .state import (
     write_state,
 )
 
+PATIENCE = 2.0
+"""Seconds that a command waits for another one to end before it is refused."""
 STORE = ("packs", "trees", "index", "manifests")
 """The folders of the store, each for one kind of content file."""
 
@@ -154,11 +156,12 @@ class Site:
         return site
 
     @contextlib.contextmanager
-    def lock(self, *, wait: float = 0.0) -> Iterator[None]:
+    def lock(self, *, wait: float = PATIENCE) -> Iterator[None]:
         """Hold the site's lock for a change, on the newest state; finishes what a kill left undone.
 
         Args:
-            wait: seconds to wait for another command.
+            wait: seconds to wait for another command; by default, long enough for the workers of one that was
+                killed to notice.
 
         Raises:
             StoreError: another command holds it, or the folder cannot be written.

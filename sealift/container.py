@@ -7,17 +7,20 @@ Reading is by offset (`pread`) from one open descriptor: the file that was check
 
 from __future__ import annotations
 
+import errno
 import os
 import re
 import stat
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 
 import msgspec
 
-from .durable import storing, sync_folder, write_all
+from .at_once import at_once
+from .durable import storing, sync_folder
 from .errors import IntegrityError, MalformedError
 from .names import visible
+from .progress import Progress
 
 BLOCK = 512
 SUFFIX = ".sealift"
@@ -32,6 +35,8 @@ _KINDS: Mapping[str, tuple[re.Pattern[str], int, int]] = {
 }
 """Kinds of members in their order: grammar of the name, most bytes of one, most of them."""
 _ORDER = list(_KINDS)
+_NOT_OFFERED = {errno.EXDEV, errno.EINVAL, errno.ENOSYS, errno.EOPNOTSUPP, errno.EPERM}
+"""What the kernel says where it cannot copy between two files by itself."""
 _CUT = "the copy was cut off: copy the whole file again and compare its size"
 
 
@@ -214,6 +219,7 @@ class Writer:
         """Begin the bundle `path`; `time` is what each member's header bears, in seconds since 1970."""
         self._path = path
         self._time = time
+        self._end = 0
         self._temporary = path.with_name(f".{path.name}.part")
         with storing(path):
             self._descriptor = os.open(
@@ -237,39 +243,63 @@ class Writer:
             StoreError: the disk refuses.
         """
         with storing(self._path):
-            write_all(self._descriptor, header(name, len(content), self._time) + content + padding(len(content)))
+            self._append(header(name, len(content), self._time) + content + padding(len(content)))
 
-    def copy(self, name: str, source: Path, size: int) -> None:
-        """Append a member whose content is the file `source` of `size` bytes, copied inside the kernel.
+    def copy(self, files: Sequence[tuple[str, Path, int]], *, workers: int, progress: Progress) -> None:
+        """Append members whose contents are files, copied inside the kernel, several at a time.
+
+        Args:
+            files: the member's name, the file, and its size in bytes.
+            workers: how many are copied at a time.
+            progress: told the bytes.
 
         Raises:
-            IntegrityError: the file has another size.
+            IntegrityError: a file has another size.
             StoreError: the disk refuses.
         """
+        places = []
         with storing(self._path):
-            write_all(self._descriptor, header(name, size, self._time))
+            for name, source, size in files:
+                self._append(header(name, size, self._time))
+                places.append((source, size, self._end))
+                self._end += size
+                self._append(padding(size))
+
+        def one(place: tuple[Path, int, int]) -> None:
+            self._fill(*place)
+            progress.advance(place[1])
+
+        at_once(one, tuple(places), workers=workers)
+
+    def _append(self, content: bytes) -> None:
+        view = memoryview(content)
+        while view:
+            done = os.pwrite(self._descriptor, view, self._end)
+            self._end += done
+            view = view[done:]
+
+    def _fill(self, source: Path, size: int, offset: int) -> None:
+        with storing(self._path):
             descriptor = os.open(source, os.O_RDONLY | os.O_CLOEXEC)
             try:
                 if os.fstat(descriptor).st_size != size:
                     raise IntegrityError(f"{source} does not have the {size} bytes that its manifest says")
-                left = size
-                while left:
-                    try:
-                        done = os.copy_file_range(descriptor, self._descriptor, left)
-                    except OSError:  # not offered between these two file systems: read and write instead
-                        done = 0
-                    if not done:
-                        break
-                    left -= done
-                while left:
-                    content = os.read(descriptor, min(left, 1 << 20))
-                    if not content:
+                done = 0
+                while done < size:
+                    copied = self._copy_range(descriptor, size - done, done, offset + done)
+                    if not copied:
                         raise IntegrityError(f"{source} became shorter while it was read")
-                    write_all(self._descriptor, content)
-                    left -= len(content)
+                    done += copied
             finally:
                 os.close(descriptor)
-            write_all(self._descriptor, padding(size))
+
+    def _copy_range(self, source: int, size: int, start: int, offset: int) -> int:
+        try:
+            return os.copy_file_range(source, self._descriptor, size, start, offset)
+        except OSError as error:
+            if error.errno not in _NOT_OFFERED:
+                raise
+            return os.pwrite(self._descriptor, os.pread(source, min(size, 1 << 20), start), offset)
 
     def finish(self) -> int:
         """End the archive, make it durable and give it its name; return its size in bytes.
@@ -278,7 +308,7 @@ class Writer:
             StoreError: the disk refuses.
         """
         with storing(self._path):
-            write_all(self._descriptor, b"\0" * (2 * BLOCK))
+            self._append(b"\0" * (2 * BLOCK))
             size = os.fstat(self._descriptor).st_size
             os.fsync(self._descriptor)
             os.close(self._descriptor)

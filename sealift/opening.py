@@ -12,12 +12,11 @@ from __future__ import annotations
 
 import hashlib
 import re
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor, as_completed
 from dataclasses import dataclass
 from datetime import datetime
 from pathlib import PurePosixPath
-from typing import TypeVar
 
 from . import index as indexes
 from . import manifest as manifests
@@ -30,7 +29,6 @@ from .manifest import Bundle, Part, Release, target_of_bundle, target_of_release
 from .progress import Progress
 from .trust import Refreshed, Trust, refresh
 
-T = TypeVar("T")
 _STRIDE = 8 << 20
 """Bytes that are hashed in one go: some milliseconds, in which other threads go on."""
 _TIME = re.compile(r"[0-9]{4}-[0-9]{2}-[0-9]{2}T[0-9]{2}:[0-9]{2}:[0-9]{2}Z")
@@ -252,15 +250,3 @@ def damaged_pack(digest: str) -> IntegrityError:
         f"packs/{digest}.zst does not match its digest",
         hint="the copy is damaged or was changed: copy the bundle again and compare its sha-256",
     )
-
-
-def side_by_side(work: Callable[[T], None], items: tuple[T, ...], *, workers: int) -> None:
-    """Do `work` on each item in `workers` threads; after a failure nothing further begins, and it is raised."""
-    with ThreadPoolExecutor(max_workers=workers) as pool:
-        under_way = [pool.submit(work, item) for item in items]
-        try:
-            for future in as_completed(under_way):
-                future.result()
-        except BaseException:
-            pool.shutdown(wait=True, cancel_futures=True)
-            raise

@@ -10,6 +10,7 @@ import importlib
 import pkgutil
 import re
 from collections.abc import Callable, Iterator, Mapping
+from functools import cache
 from types import ModuleType
 from typing import TYPE_CHECKING, cast
 
@@ -41,8 +42,9 @@ class Kinds(Mapping[str, ModuleType]):
         return kind in self._loaders
 
 
+@cache
 def kinds(package: str, group: str) -> Kinds:
-    """The kinds that `package` holds, and those of the entry-point `group`.
+    """The kinds that `package` holds, and those of the entry-point `group`, as found when first asked.
 
     A module is no kind if its name begins with `_` or stands in the package's `NOT_KINDS: frozenset[str]`.
 

@@ -17,6 +17,9 @@ from .options import depot_option, source_date_epoch, threads_option, utc_now, w
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
+    from securesystemslib.signer import Signer
+    from tuf.api.metadata import Root
+
     from sealift.manifest import Release
 
     from ..exporting import Exported, Reference
@@ -82,16 +85,20 @@ def export(
             rehearsed = rehearse(requests, Depot(depot), path, effort=effort, progress=bar)
         emit(_rehearsed_document(rehearsed), as_json, _rehearsed_text(rehearsed))
         return
-    from keys.repository import online_signer
-
     source = terminal_source(passphrase_file)
+
+    def signer_for(root: Root) -> Signer:
+        from keys.repository import online_signer
+
+        return online_signer(depot, source.existing, unsafe_unencrypted=unsafe_no_passphrase)(root)
+
     with Bar(quiet=quiet) as bar:
         made = run(
             requests,
             Depot(depot),
             path,
             effort=effort,
-            signer_for=online_signer(depot, source.existing, unsafe_unencrypted=unsafe_no_passphrase),
+            signer_for=signer_for,
             times=Times(
                 now=now, published=now if epoch is None else datetime.fromtimestamp(epoch, UTC), epoch=epoch or 0
             ),

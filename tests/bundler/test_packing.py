@@ -12,7 +12,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from bundler import packing
+from bundler import packs
 from bundler.grouping import WINDOW, Grouper
 from bundler.packing import Packed, pack
 from bundler.sources import Found
@@ -226,7 +226,7 @@ def test_many_small_files_pass(tmp_path: Path, workers: int) -> None:
 
 def test_packs_are_closed_in_time(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """No pack is larger than its target unless one frame is, and together they hold everything."""
-    monkeypatch.setattr(packing, "PACK_TARGET", 6 << 20)
+    monkeypatch.setattr(packs, "PACK_TARGET", 6 << 20)
     files = {f"{number}": NOISE[number << 20 :][: 1 << 20] for number in range(10)}
     made = packed(tmp_path / "out", plant(tmp_path / "in", files))
     assert len(made.packs) > 1

@@ -26,7 +26,7 @@ def sealed(connected: Connected, spec: Spec) -> Sealed:
     """Seal `spec` in the depot."""
     known = published_release(verify(connected.depot.folder), spec.name, spec.version)
     with connected.depot.lock():
-        return seal(spec, connected.depot, known, effort=EFFORT, progress=Silent())
+        return seal(spec, connected.depot, lambda: known, effort=EFFORT, progress=Silent())
 
 
 def found(connected: Connected, spec: Spec) -> Packed:

@@ -15,6 +15,7 @@ from hypothesis import strategies as st
 from sealift import container
 from sealift.container import BLOCK, Reader, Writer, header, padding
 from sealift.errors import IntegrityError, MalformedError, StoreError
+from sealift.progress import Silent
 
 DIGEST = "ab" * 32
 OTHER = "cd" * 32
@@ -52,7 +53,7 @@ def test_the_writer_makes_what_the_reader_reads(tmp_path: Path) -> None:
         for name, content in MEMBERS.items():
             source.write_bytes(content)
             if name.startswith("packs/"):
-                writer.copy(name, source, len(content))
+                writer.copy([(name, source, len(content))], workers=1, progress=Silent())
             else:
                 writer.add(name, content)
         size = writer.finish()
@@ -100,7 +101,7 @@ def test_a_pack_of_another_size_is_not_written(tmp_path: Path) -> None:
     """A member's size is said before its content is copied, and must then be true."""
     (tmp_path / "pack").write_bytes(b"12345")
     with Writer(tmp_path / "b.sealift", time=0) as writer, pytest.raises(IntegrityError):
-        writer.copy(f"packs/{DIGEST}.zst", tmp_path / "pack", 6)
+        writer.copy([(f"packs/{DIGEST}.zst", tmp_path / "pack", 6)], workers=1, progress=Silent())
 
 
 @pytest.mark.parametrize(

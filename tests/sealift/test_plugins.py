@@ -26,13 +26,16 @@ def home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
     (folder / "rope.py").write_text("")
     (folder / "_private.py").write_text("")
     monkeypatch.syspath_prepend(str(tmp_path))
+    kinds.cache_clear()
     yield tmp_path
+    kinds.cache_clear()
     for name in [name for name in sys.modules if name.partition(".")[0] in (PACKAGE, "stranger_of_tests")]:
         del sys.modules[name]
 
 
 def install(home: Path, distribution: str, *entries: str) -> None:
     """Make `distribution` look installed, with entry points in the group."""
+    kinds.cache_clear()
     (home / "stranger_of_tests.py").write_text("SCHEMA = {'type': 'object', 'title': 'strange'}\n")
     folder = home / f"{distribution}-1.0.dist-info"
     folder.mkdir()

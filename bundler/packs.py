@@ -1,0 +1,90 @@
+"""The packs of a release as they are written, and their index. Frames come in order and are written in order."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+from pathlib import Path
+
+from sealift.durable import TEMPORARY, storing, sync_folder, write_all
+from sealift.index import KIND, Frame
+from sealift.listing import Blob, ListingBlob, Writer, file_name
+
+from .cutting import Sealed
+
+PACK_TARGET = 32 << 20
+"""Bytes after which a pack is closed: small enough to resume cheaply, large enough to be few."""
+
+
+class Packs:
+    """Writes frames into `packs/` below `folder`, and their index into `index/`."""
+
+    def __init__(self, folder: Path) -> None:
+        self._folder = folder / "packs"
+        self._index = Writer(folder / "index", KIND)
+        self._descriptor = -1
+        self._temporary = self._folder / f"{TEMPORARY}pack.{os.getpid()}"
+        self._digest = hashlib.sha256()
+        self._length = 0
+        self._done: list[Blob] = []
+
+    def add(self, frame: Sealed, runs: tuple[tuple[int, int], ...], content: memoryview) -> None:
+        """Write a frame behind the one before it.
+
+        Args:
+            frame: what the worker said of it.
+            runs: the numbers of its chunks.
+            content: its bytes.
+
+        Raises:
+            StoreError: the disk refuses.
+        """
+        if self._length and self._length + frame.length > PACK_TARGET:
+            self._close()
+        with storing(self._folder):
+            if self._descriptor < 0:
+                flags = os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_NOFOLLOW | os.O_CLOEXEC
+                self._descriptor = os.open(self._temporary, flags, 0o644)
+            write_all(self._descriptor, content)
+        self._digest.update(content)
+        self._index.add(
+            Frame(
+                pack=len(self._done),
+                offset=self._length,
+                length=frame.length,
+                size=frame.size,
+                sha256=frame.digest,
+                chunks=runs,
+            )
+        )
+        self._length += frame.length
+
+    def finish(self) -> tuple[ListingBlob, tuple[Blob, ...]]:
+        """End the last pack and the index, and return both.
+
+        Raises:
+            StoreError: the disk refuses.
+        """
+        if self._length:
+            self._close()
+        index, _ = self._index.finish()
+        return index, tuple(self._done)
+
+    def abandon(self) -> None:
+        """Leave nothing half-written behind."""
+        self._index.abandon()
+        if self._descriptor >= 0:
+            os.close(self._descriptor)
+            self._descriptor = -1
+        self._temporary.unlink(missing_ok=True)
+
+    def _close(self) -> None:
+        blob = Blob(sha256=self._digest.hexdigest(), length=self._length)
+        with storing(self._folder):
+            os.fsync(self._descriptor)
+            os.close(self._descriptor)
+            self._descriptor = -1
+            os.replace(self._temporary, self._folder / file_name(blob))
+            sync_folder(self._folder)
+        self._done.append(blob)
+        self._digest, self._length = hashlib.sha256(), 0
