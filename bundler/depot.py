@@ -32,9 +32,12 @@ class Depot:
 
         Raises:
             UsageError: it is none.
+            StoreError: it cannot be read.
         """
         self.folder = folder
-        if not (folder / "depot.json").is_file():
+        with storing(folder):
+            found = (folder / "depot.json").is_file()
+        if not found:
             raise UsageError(f"{folder} is no depot", hint=f"make one: sealift-keys init --depot {folder}")
 
     @contextlib.contextmanager

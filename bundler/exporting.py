@@ -14,6 +14,7 @@ import msgspec
 from sealift import FORMAT
 from sealift.at_once import at_once
 from sealift.container import HINT, Writer
+from sealift.durable import storing
 from sealift.errors import IntegrityError, UsageError
 from sealift.listing import Blob, sound
 from sealift.manifest import Bundle, target_of_bundle, target_of_release
@@ -91,6 +92,8 @@ def export(
 
         return verify(depot.folder)
 
+    if len({(each.name, each.version) for each in wanted}) != len(wanted):
+        raise UsageError("a release is named twice", hint="name each release once")
     check_places(wanted, depot, out)
     with depot.lock():
         sealed = tuple(_sealed(each, depot, verified, effort, progress) for each in wanted)
@@ -144,12 +147,26 @@ def check_places(wanted: Sequence[Spec | Reference], depot: Depot, out: Path) ->
     """Refuse specs that would take in what the export itself writes, and a bundle that has no place to be.
 
     Raises:
-        UsageError: one would, or `out` is a folder or in none.
+        UsageError: one would, or `out` is a folder, a device or the like, in no folder, or in the depot.
+        StoreError: where `out` is cannot be read.
     """
-    if out.is_dir() or not out.parent.is_dir():
+    with storing(out):
+        folder, nowhere = out.is_dir(), not out.parent.is_dir()
+        special = out.exists() and not out.is_file()
+        inside = out.resolve().is_relative_to(depot.folder.resolve())
+    if folder or nowhere:
         raise UsageError(
-            f"{visible(str(out))} is a folder" if out.is_dir() else f"{visible(str(out.parent))} is no folder",
+            f"{visible(str(out))} is a folder" if folder else f"{visible(str(out.parent))} is no folder",
             hint="name the bundle's file, in a folder that exists",
+        )
+    if special:
+        raise UsageError(
+            f"{visible(str(out))} is no regular file, and would be replaced by one", hint="name the bundle's file"
+        )
+    if inside:
+        raise UsageError(
+            f"{visible(str(out))} lies in the depot, whose own files it might replace",
+            hint="name a file outside the depot",
         )
     for each in wanted:
         if isinstance(each, Spec):

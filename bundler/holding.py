@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import os
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from datetime import datetime
@@ -141,7 +142,7 @@ def holdings(what: str, anchor: Anchor, now: datetime) -> Iterator[tuple[Holding
         UsageError: it names neither.
     """
     name, at, version = what.partition("@")
-    if Path(what).exists() or not at or "/" in what:
+    if os.path.exists(what) or not at or "/" in what:
         with open_bundle(Path(what), anchor, now) as (bundle, opened):
             yield in_bundle(bundle, opened)
     elif anchor.depot is None:

@@ -19,7 +19,6 @@ from __future__ import annotations
 
 import json
 import os
-import stat
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -31,6 +30,7 @@ from sealift.digest import check_form
 from sealift.durable import storing, write_file
 from sealift.errors import MalformedError, SourceError, UsageError
 from sealift.names import check_release, check_version, visible
+from sealift.reading import opened
 
 SIZE_MAX = 16 << 20
 """Bytes of a lock file."""
@@ -205,10 +205,10 @@ def check(lock: Lock | None, name: str, digest: str, *, file: str = "sealift.loc
 
 
 def _content(path: Path) -> bytes:
-    descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK)
-    with open(descriptor, "rb") as file:
-        if not stat.S_ISREG(os.fstat(descriptor).st_mode):
-            raise MalformedError("no regular file")
+    file = opened(path, follow=True)
+    if file is None:
+        raise MalformedError("no regular file")
+    with file:
         content = file.read(SIZE_MAX + 1)
     if len(content) > SIZE_MAX:
         raise MalformedError(f"longer than {SIZE_MAX} bytes")

@@ -6,7 +6,7 @@ import hashlib
 import os
 from pathlib import Path
 
-from sealift.durable import TEMPORARY, storing, sync_folder, write_all
+from sealift.durable import TEMPORARY, Draft, storing
 from sealift.index import KIND, Frame
 from sealift.listing import Blob, ListingBlob, Writer, file_name
 
@@ -22,8 +22,7 @@ class Packs:
     def __init__(self, folder: Path) -> None:
         self._folder = folder / "packs"
         self._index = Writer(folder / "index", KIND)
-        self._descriptor = -1
-        self._temporary = self._folder / f"{TEMPORARY}pack.{os.getpid()}"
+        self._draft: Draft | None = None
         self._digest = hashlib.sha256()
         self._length = 0
         self._done: list[Blob] = []
@@ -39,13 +38,12 @@ class Packs:
         Raises:
             StoreError: the disk refuses.
         """
-        if self._length and self._length + frame.length > PACK_TARGET:
-            self._close()
+        if self._draft and self._length + frame.length > PACK_TARGET:
+            self._close(self._draft)
         with storing(self._folder):
-            if self._descriptor < 0:
-                flags = os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_NOFOLLOW | os.O_CLOEXEC
-                self._descriptor = os.open(self._temporary, flags, 0o644)
-            write_all(self._descriptor, content)
+            if self._draft is None:
+                self._draft = Draft(self._folder / f"{TEMPORARY}pack.{os.getpid()}")
+            self._draft.write(content)
         self._digest.update(content)
         self._index.add(
             Frame(
@@ -65,26 +63,21 @@ class Packs:
         Raises:
             StoreError: the disk refuses.
         """
-        if self._length:
-            self._close()
+        if self._draft:
+            self._close(self._draft)
         index, _ = self._index.finish()
         return index, tuple(self._done)
 
     def abandon(self) -> None:
         """Leave nothing half-written behind."""
         self._index.abandon()
-        if self._descriptor >= 0:
-            os.close(self._descriptor)
-            self._descriptor = -1
-        self._temporary.unlink(missing_ok=True)
+        if self._draft:
+            self._draft.abandon()
 
-    def _close(self) -> None:
+    def _close(self, draft: Draft) -> None:
         blob = Blob(sha256=self._digest.hexdigest(), length=self._length)
         with storing(self._folder):
-            os.fsync(self._descriptor)
-            os.close(self._descriptor)
-            self._descriptor = -1
-            os.replace(self._temporary, self._folder / file_name(blob))
-            sync_folder(self._folder)
+            draft.keep(self._folder / file_name(blob))
         self._done.append(blob)
+        self._draft = None
         self._digest, self._length = hashlib.sha256(), 0

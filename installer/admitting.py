@@ -20,13 +20,15 @@ import msgspec
 from sealift import opening
 from sealift.at_once import at_once
 from sealift.container import Reader
-from sealift.durable import TEMPORARY, storing, sync_folder, write_all, write_file
+from sealift.digest import check
+from sealift.durable import TEMPORARY, Draft, storing, sync_folder, write_file
 from sealift.errors import SealiftError, StoreError, TrustError
 from sealift.listing import Blob, sound
 from sealift.opening import Content, Opened, damaged_pack, listings, member_of, packs_of
 from sealift.progress import Progress
 
-from . import ledger
+from .event import event
+from .folder import STORE
 from .site import Site
 from .state import Admitted
 from .store import Store
@@ -100,8 +102,8 @@ def _admit(site: Site, bundle: Reader, now: datetime, workers: int, progress: Pr
     at_once(copied.take, packs, workers=workers)
     progress.finish()
     with storing(store.folder):
-        for name in ("packs", "trees", "index", "manifests"):
-            sync_folder(store.folder / name)
+        for kind in STORE:
+            sync_folder(store.folder / kind)
     return _commit(site, opened, copied, now)
 
 
@@ -120,13 +122,17 @@ def _check_unchanged(site: Site, opened: Opened) -> None:
 def _check_room(bundle: Reader, opened: Opened, store: Store) -> None:
     """Refuse before anything is written where the disk cannot take what is missing."""
     missing = 0
-    for content in opened.contents:
-        for kind, blobs in opening.blobs_of(content):
-            for blob in blobs:
-                with contextlib.suppress(OSError):
-                    if (store.folder / kind / f"{blob.sha256}.zst").stat().st_size == blob.length:
-                        continue
-                missing += blob.length
+    files = {
+        (kind, blob.sha256): blob.length
+        for content in opened.contents
+        for kind, blobs in opening.blobs_of(content)
+        for blob in blobs
+    }
+    for (kind, digest), length in files.items():
+        with contextlib.suppress(OSError):
+            if (store.folder / kind / f"{digest}.zst").stat().st_size == length:
+                continue
+        missing += length
     with storing(store.folder):
         disk = os.statvfs(store.folder)
     free = disk.f_bavail * disk.f_frsize
@@ -138,14 +144,18 @@ def _check_room(bundle: Reader, opened: Opened, store: Store) -> None:
 
 
 def _keep_listings(bundle: Reader, content: Content, store: Store) -> None:
-    checked = list(listings(bundle, content))
-    for kind, blob, compressed in checked:
-        path = store.folder / kind / f"{blob.sha256}.zst"
+    checked = {(kind, blob.sha256): blob for kind, blob, _ in listings(bundle, content)}
+    for (kind, digest), blob in checked.items():
+        path = store.folder / kind / f"{digest}.zst"
         if not sound(path, blob):
+            compressed = bundle.read(member_of(bundle, kind, blob))
+            check(compressed, digest, path.name)
             write_file(path, compressed)
     said = content.part.release
     if not sound(store.manifest(said), said):
-        write_file(store.manifest(said), bundle.read(bundle.find(f"manifests/{said.sha256}.json")))
+        manifest = bundle.read(bundle.find(f"manifests/{said.sha256}.json"))
+        check(manifest, said.sha256, f"{said.sha256}.json")
+        write_file(store.manifest(said), manifest)
 
 
 class _Copies:
@@ -173,25 +183,14 @@ class _Copies:
     def _copy(self, pack: Blob, path: Path) -> None:
         temporary = path.with_name(f"{TEMPORARY}{pack.sha256}")
         running = hashlib.sha256()
-        flags = os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_NOFOLLOW | os.O_CLOEXEC
-        with storing(path):
-            try:
-                descriptor = os.open(temporary, flags, 0o600)
-                try:
-                    for piece in self._bundle.pieces(member_of(self._bundle, "packs", pack)):
-                        running.update(piece)
-                        write_all(descriptor, piece)
-                        self._progress.advance(len(piece))
-                    if running.hexdigest() != pack.sha256:
-                        raise damaged_pack(pack.sha256)
-                    os.fsync(descriptor)
-                finally:
-                    os.close(descriptor)
-                os.replace(temporary, path)
-            except BaseException:
-                with contextlib.suppress(OSError):
-                    os.unlink(temporary)
-                raise
+        with storing(path), Draft(temporary, mode=0o600) as draft:
+            for piece in self._bundle.pieces(member_of(self._bundle, "packs", pack)):
+                running.update(piece)
+                draft.write(piece)
+                self._progress.advance(len(piece))
+            if running.hexdigest() != pack.sha256:
+                raise damaged_pack(pack.sha256)
+            draft.keep(path, sync=False)
 
 
 def _commit(site: Site, opened: Opened, copied: _Copies, now: datetime) -> Imported:
@@ -203,7 +202,7 @@ def _commit(site: Site, opened: Opened, copied: _Copies, now: datetime) -> Impor
     )
     new = tuple(each for each in admitted if former.release(each.name, each.version) is None)
     events = [
-        ledger.event(
+        event(
             "admitted",
             {
                 "release": each.label,
@@ -216,7 +215,7 @@ def _commit(site: Site, opened: Opened, copied: _Copies, now: datetime) -> Impor
         for each in new
     ]
     if copied.repaired:
-        events.append(ledger.event("repaired", {"packs": sorted(copied.repaired), "bundle": opened.identity}, now))
+        events.append(event("repaired", {"packs": sorted(copied.repaired), "bundle": opened.identity}, now))
     state = msgspec.structs.replace(
         former,
         trust=opened.refreshed.trust,
@@ -242,11 +241,12 @@ def _commit(site: Site, opened: Opened, copied: _Copies, now: datetime) -> Impor
 def _times(opened: Opened) -> Iterator[datetime]:
     """When the releases were published: signed times, so that a clock set far ahead leaves no trace.
 
-    One that lies behind the end of the bundle's own metadata counts for nothing: every later bundle would be
-    expired here.
+    One that lies behind the end of the bundle's own metadata, or of its root, counts for nothing: every later
+    bundle would be expired here, and whoever stole the online key could shut the site for good.
     """
+    end = min(opened.refreshed.expires, opened.refreshed.root_expires)
     for content in opened.contents:
         with contextlib.suppress(ValueError):
             time = datetime.strptime(content.published, "%Y-%m-%dT%H:%M:%SZ").replace(tzinfo=UTC)
-            if time < opened.refreshed.expires:
+            if time < end:
                 yield time

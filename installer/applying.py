@@ -175,7 +175,12 @@ class Installation:
                 plan = planned()
             if not plan.pending:
                 return Outcome(plan=plan, recovered=recovered, changed=False)
-            staged = self._carry_out(plan)
+            try:
+                staged = self._carry_out(plan)
+            except SealiftError as error:
+                if recovered:
+                    error.hint = f"before that, this command {recovered}" + (f"; {error.hint}" if error.hint else "")
+                raise
             return Outcome(
                 plan=plan,
                 recovered=recovered,
@@ -265,7 +270,8 @@ class Installation:
                 self._note("returned", journal, {"reason": reason})
                 self.deployments.end_journal(journal.after.environment)
             if isinstance(error, DeployError):
-                raise DeployError(f"{error.message}", hint=f"{serving}; mend the cause, then apply again") from error
+                again = "apply again" if journal.action == "apply" else "roll back again, or apply another version"
+                raise DeployError(f"{error.message}", hint=f"{serving}; mend the cause, then {again}") from error
             raise
 
     def _return(self, journal: Journal, targets: Sequence[Target], reason: str) -> None:

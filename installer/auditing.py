@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
 import hashlib
 import os
 from collections.abc import Iterator
@@ -14,7 +13,7 @@ from typing import Any, NamedTuple
 from sealift.at_once import at_once
 from sealift.container import Reader
 from sealift.crew import Channel, Crew
-from sealift.durable import TEMPORARY, storing, sync_folder, write_all
+from sealift.durable import TEMPORARY, Draft, storing
 from sealift.errors import IntegrityError, SealiftError
 from sealift.frame import unseal
 from sealift.index import Frame
@@ -131,26 +130,14 @@ def repair(
             target = wanted[member.name]
             temporary = target.with_name(f"{TEMPORARY}{target.name}")
             running = hashlib.sha256()
-            with storing(target):
-                descriptor = os.open(
-                    temporary, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_NOFOLLOW | os.O_CLOEXEC, 0o600
-                )
-                try:
-                    try:
-                        for piece in bundle.pieces(member):
-                            running.update(piece)
-                            write_all(descriptor, piece)
-                            progress.advance(len(piece))
-                        os.fsync(descriptor)
-                    finally:
-                        os.close(descriptor)
-                    if running.hexdigest() == member.digest:
-                        os.replace(temporary, target)
-                        sync_folder(target.parent)
-                        mended.append(target)
-                finally:
-                    with contextlib.suppress(FileNotFoundError):
-                        os.unlink(temporary)
+            with storing(target), Draft(temporary, mode=0o600) as draft:
+                for piece in bundle.pieces(member):
+                    running.update(piece)
+                    draft.write(piece)
+                    progress.advance(len(piece))
+                if running.hexdigest() == member.digest:
+                    draft.keep(target)
+                    mended.append(target)
         progress.finish()
         if mended:
             site.record("repaired", {"files": [each.name for each in mended], "from": str(path)}, now)

@@ -12,12 +12,13 @@ import msgspec
 
 from sealift.durable import storing
 
-from . import ledger
 from .applying import Installation
 from .deployments import Deployed, Deployments
+from .event import event
+from .folder import STORE
 from .site import Site
 from .state import Admitted
-from .store import FOLDERS, Store
+from .store import Store
 from .targets import Prunable, identity_of
 
 
@@ -48,19 +49,30 @@ def collect(
         used = _used(installation)
         stay = _stay(site.state.admitted, keep, used)
         gone = tuple(each for each in site.state.admitted if each not in stay)
-        needed = _needed(Store(site.store), stay)
+        store = Store(site.store)
+        needed = _needed(store, stay)
         unneeded = [path for path in _files(site.store) if path not in needed]
         size = sum(path.stat().st_size for path in unneeded)
         folders = 0
         if not dry_run:
+            _remove_orphans(store, site.state.admitted, unneeded)
             if gone:
-                noted = ledger.event("removed", {"releases": [each.label for each in gone]}, clock())
+                noted = event("removed", {"releases": [each.label for each in gone]}, clock())
                 site.commit(msgspec.structs.replace(site.state, admitted=stay), [noted])
             for path in unneeded:
                 with storing(path):
-                    os.unlink(path)
+                    path.unlink(missing_ok=True)
             folders = _prune(installation)
     return Collected(releases=tuple(each.label for each in gone), files=len(unneeded), bytes=size, folders=folders)
+
+
+def _remove_orphans(store: Store, admitted: tuple[Admitted, ...], unneeded: list[Path]) -> None:
+    """Remove first what no release needs at all: on a full disk that makes the room to record the rest."""
+    held = _needed(store, admitted)
+    for path in unneeded:
+        if path not in held:
+            with storing(path):
+                path.unlink()
 
 
 def _used(installation: Installation) -> set[tuple[str, str]]:
@@ -93,7 +105,7 @@ def _needed(store: Store, stay: tuple[Admitted, ...]) -> set[Path]:
 
 def _files(store: Path) -> list[Path]:
     found = []
-    for name in FOLDERS:
+    for name in STORE:
         with storing(store / name):
             found += [store / name / file for file in sorted(os.listdir(store / name))]
     return found

@@ -81,11 +81,12 @@ def _collect(process: subprocess.Popen[bytes], deadline: float) -> tuple[bytes, 
             if selector.select(0 if ended else min(0.05, max(0.0, deadline - time.monotonic()))):
                 part = os.read(process.stdout.fileno(), 1 << 16)
                 kept = (kept + part)[-OUTPUT_MAX:]
-                if part:
+                if not part:
+                    with contextlib.suppress(subprocess.TimeoutExpired):
+                        process.wait(max(0.0, deadline - time.monotonic()))
+                    return kept, process.poll() is not None
+                if time.monotonic() < deadline:
                     continue
-                with contextlib.suppress(subprocess.TimeoutExpired):
-                    process.wait(max(0.0, deadline - time.monotonic()))
-                return kept, process.poll() is not None
             if ended:
                 return kept, True
             if time.monotonic() >= deadline:

@@ -14,10 +14,9 @@ from __future__ import annotations
 
 import contextlib
 import os
-import re
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from datetime import UTC, datetime
+from datetime import datetime
 from pathlib import Path
 from typing import Any, BinaryIO
 
@@ -27,7 +26,9 @@ from sealift.digest import sha256
 from sealift.durable import storing, sync_folder, write_all
 from sealift.errors import IntegrityError, MalformedError, TrustError
 from sealift.names import visible
-from sealift.strict_json import INTEGER_MAX, canonical, parse
+from sealift.strict_json import canonical, parse
+
+from .event import Event, event
 
 LINE_MAX = 64 * 1024
 """Bytes of one line, its newline included."""
@@ -35,8 +36,6 @@ TORN = "torn-line-removed"
 """The event that records the removal of what a power cut tore."""
 
 _ZEROS = "0" * 64
-_EVENT = re.compile(r"[a-z][a-z-]{0,31}")
-_TEXT_MAX, _ITEMS_MAX, _DEPTH_MAX = 1024, 64, 6
 
 
 class Head(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -52,14 +51,6 @@ class Head(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True
 
 START = Head(seq=0, sha256=_ZEROS, size=0)
 """The head of an empty ledger."""
-
-
-class Event(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """Something that is to be recorded. Make it with `event`."""
-
-    event: str
-    time: datetime
-    detail: dict[str, Any]
 
 
 class Entry(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -103,21 +94,6 @@ class Verdict:
     def sound(self) -> bool:
         """Whether nothing is wrong."""
         return self.problem is None
-
-
-def event(name: str, detail: Mapping[str, object], time: datetime) -> Event:
-    """An event whose detail is safe to keep and to print: bounded, with control characters escaped.
-
-    Raises:
-        ValueError: `name` is no event name.
-        TypeError: `detail` holds something else than text, whole numbers, booleans, None, lists and mappings.
-    """
-    if not _EVENT.fullmatch(name):
-        raise ValueError(f"{name!r} is no name of an event")
-    bounded = {key: _bounded(value, 1) for key, value in _keys(detail)}
-    if len(canonical(bounded)) > LINE_MAX - 1024:
-        bounded = {"shortened": True}
-    return Event(event=name, time=time.astimezone(UTC).replace(microsecond=0), detail=bounded)
 
 
 class Ledger:
@@ -323,24 +299,3 @@ def _line(each: Event, head: Head) -> bytes:
     if len(line) >= LINE_MAX:
         raise ValueError("an event is longer than a line may be")
     return line
-
-
-def _keys(mapping: Mapping[Any, object]) -> list[tuple[str, object]]:
-    return [(visible(str(key))[:_TEXT_MAX], value) for key, value in list(mapping.items())[:_ITEMS_MAX]]
-
-
-def _bounded(value: object, depth: int) -> object:
-    if depth > _DEPTH_MAX:
-        return "…"
-    if value is None or isinstance(value, bool):
-        return value
-    if isinstance(value, int):
-        return value if 0 <= value <= INTEGER_MAX else str(value)[:_TEXT_MAX]
-    if isinstance(value, str):
-        shown = visible(value[:_TEXT_MAX])
-        return shown if len(value) <= _TEXT_MAX else f"{shown}…"
-    if isinstance(value, Mapping):
-        return {key: _bounded(each, depth + 1) for key, each in _keys(value)}
-    if isinstance(value, list | tuple):
-        return [_bounded(each, depth + 1) for each in value[:_ITEMS_MAX]]
-    raise TypeError(f"an event cannot hold a {type(value).__name__}")

@@ -120,7 +120,7 @@ def plan_apply(environment: Environment, before: State, site: SiteState, seen: S
         before=before,
         after=after,
         steps=steps,
-        rules=("none: whatever the site's root signed may be deployed",),
+        rules=("none: whatever this site has admitted may be deployed",),
     )
 
 
@@ -133,8 +133,11 @@ def plan_rollback(before: State, site: SiteState, seen: Sequence[Sight], now: da
     previous, current = before.previous, before.current
     if previous is None or current is None:
         raise UsageError(
-            f"environment {before.environment} has no former release to return to",
-            hint="see what was deployed: sealift-install history",
+            f"environment {before.environment} has no former release to return to"
+            if current
+            else f"nothing was deployed as environment {before.environment}, so there is no former release",
+            hint="see which environments there are: sealift-install status; and what was deployed: "
+            "sealift-install history",
         )
     admitted = site.release(previous.release, previous.version)
     if admitted is None:
@@ -159,7 +162,7 @@ def plan_rollback(before: State, site: SiteState, seen: Sequence[Sight], now: da
             previous=current,
         ),
         steps=_steps(environment, admitted, seen),
-        rules=("none: whatever the site's root signed may be deployed",),
+        rules=("none: whatever this site has admitted may be deployed",),
     )
 
 

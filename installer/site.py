@@ -29,7 +29,9 @@ from sealift.trust import Versions, anchor, check_fingerprint
 from sealift.tuf_rules import read as read_metadata
 
 from . import ledger as ledgers
-from .ledger import Event, Head, Ledger
+from .event import Event, event
+from .folder import check_owner, check_vacant, folders, has_content, has_files, is_there, sweep
+from .ledger import Head, Ledger
 from .state import (
     Marks,
     State,
@@ -45,12 +47,8 @@ from .state import (
 
 PATIENCE = 2.0
 """Seconds that a command waits for another one to end before it is refused."""
-STORE = ("packs", "trees", "index", "manifests")
-"""The folders of the store, each for one kind of content file."""
 
 _ENROL = "begin one with `sealift-install enroll`"
-_OWN = {"lock", "store", "environments"}
-_PARTIAL = (f"{durable.TEMPORARY}state.json.", f"{durable.TEMPORARY}marks.json.")
 _COMMIT_KEYS = {"generation", "ordinal"}
 
 
@@ -93,7 +91,7 @@ class Site:
         Args:
             path: a folder that is empty or missing, or was enrolled with the same root.
             root: root metadata.
-            fingerprint: its SHA-256, as it came on another way.
+            fingerprint: its SHA-256, as it came by another way.
             now: the time.
             name: what the site is called; the folder's name by default.
 
@@ -106,20 +104,20 @@ class Site:
         """
         now = now.astimezone(UTC).replace(microsecond=0)
         check_fingerprint(root, fingerprint)
-        if _is_there(path / "state.json"):
+        if is_there(path / "state.json"):
             return cls._reopened(path, root)
         trust = anchor(root, fingerprint, reference=now)
-        _check_vacant(path)
+        check_vacant(path)
         durable.make_folder(path, mode=0o700)
         with durable.storing(path):
-            _check_owner(path)
+            check_owner(path)
             os.chmod(path, 0o700)
         with durable.locked(path / "lock", what="this site"):
-            if _is_there(path / "state.json"):
+            if is_there(path / "state.json"):
                 return cls._reopened(path, root)
-            _check_vacant(path)
-            _sweep(path)
-            for folder in (*(path / "store" / kind for kind in STORE), path / "environments"):
+            check_vacant(path)
+            sweep(path)
+            for folder in folders(path):
                 durable.make_folder(folder, mode=0o700)
             version = read_metadata("root", root, "the root").version
             state = State(
@@ -129,7 +127,7 @@ class Site:
                 trust=trust,
                 versions=Versions(root=version),
                 newest=now,
-                outbox=_numbered([ledgers.event("enrolled", {"root": version, "fingerprint": sha256(root)}, now)], 1),
+                outbox=_numbered([event("enrolled", {"root": version, "fingerprint": sha256(root)}, now)], 1),
             )
             write_state(path / "state.json", state)
             site = cls(path, created=True)
@@ -148,7 +146,7 @@ class Site:
         with durable.storing(path):
             if not path.is_dir():
                 raise StoreError(f"{path} is no site: there is no such folder", hint=_ENROL)
-            _check_owner(path)
+            check_owner(path)
         site = cls(path)
         if site._unfinished:
             with contextlib.suppress(StoreError), site.lock():
@@ -172,7 +170,7 @@ class Site:
         with durable.locked(self.path / "lock", what="this site", wait=wait):
             self._held = True
             try:
-                _sweep(self.path)
+                sweep(self.path)
                 self._settle()
                 yield
             finally:
@@ -184,7 +182,7 @@ class Site:
         Args:
             state: made from `self.state` as it is under the lock. Its generation and outbox are set here, and
                 its newest time never goes back.
-            events: what the change is, from `ledger.event`.
+            events: what the change is, from `event.event`.
 
         Returns:
             The state as it is now.
@@ -233,7 +231,7 @@ class Site:
         self._check_held()
         if _COMMIT_KEYS & detail.keys():
             raise ValueError("the detail of an event says nothing about generations")
-        noted = ledgers.event(name, detail, now)
+        noted = event(name, detail, now)
         if self._dirty:
             self._settle()
         after = self._marks.ledger if self._marks else ledgers.START
@@ -285,7 +283,7 @@ class Site:
         """The state and its digest, which must fit to the marks and to the ledger."""
         found = read_state(self.path / "state.json")
         if found is None:
-            if marks or _has_content(self.path):
+            if marks or has_content(self.path):
                 raise missing_state(marks)
             raise StoreError(f"{self.path} is no site", hint=_ENROL)
         state, digest = found
@@ -295,7 +293,7 @@ class Site:
         else:
             tail = self.ledger.tail(ledgers.START)
             own = {(1, ordinal) for ordinal in range(len(state.outbox))}
-            if state.generation != 1 or tail.others or not tail.committed <= own or _has_files(self.path):
+            if state.generation != 1 or tail.others or not tail.committed <= own or has_files(self.path):
                 raise missing_marks(state)
         return state, digest
 
@@ -311,8 +309,8 @@ class Site:
         head = tail.head
         if self._unfinished:
             missing = [
-                event
-                for ordinal, event in enumerate(self._state.outbox)
+                each
+                for ordinal, each in enumerate(self._state.outbox)
                 if (self._state.generation, ordinal) not in tail.committed
             ]
             head = self.ledger.append_all(missing, after=after)
@@ -325,61 +323,6 @@ class Site:
 
 def _numbered(events: Sequence[Event], generation: int) -> tuple[Event, ...]:
     return tuple(
-        msgspec.structs.replace(event, detail={**event.detail, "generation": generation, "ordinal": ordinal})
-        for ordinal, event in enumerate(events)
+        msgspec.structs.replace(each, detail={**each.detail, "generation": generation, "ordinal": ordinal})
+        for ordinal, each in enumerate(events)
     )
-
-
-def _is_there(path: Path) -> bool:
-    with durable.storing(path):
-        return os.path.lexists(path)
-
-
-def _check_owner(path: Path) -> None:
-    """Refuse a site folder that somebody else owns or may write."""
-    found = os.stat(path)
-    if found.st_uid != os.geteuid():
-        raise TrustError(
-            f"{path} belongs to another user (uid {found.st_uid})",
-            hint="run as that user, or name your own site folder",
-        )
-    if found.st_mode & 0o022:
-        raise TrustError(
-            f"{path} can be written by others (mode {found.st_mode & 0o7777:04o})",
-            hint=f"make sure that nobody changed it, then: chmod go-w {path}",
-        )
-
-
-def _check_vacant(path: Path) -> None:
-    """Refuse to enrol a folder that holds something already."""
-    with durable.storing(path):
-        if not os.path.lexists(path):
-            return
-        names = {name for name in os.listdir(path) if not name.startswith(durable.TEMPORARY)}
-    if names & {"marks.json", "ledger.jsonl"} or _has_files(path):
-        raise missing_state(read_marks(path / "marks.json"))
-    if others := sorted(names - _OWN):
-        raise StoreError(
-            f"{path} is not empty and is no site: it holds {visible(others[0])!r}", hint="name an empty or a new folder"
-        )
-
-
-def _has_content(path: Path) -> bool:
-    return _is_there(path / "ledger.jsonl") or _has_files(path)
-
-
-def _has_files(path: Path) -> bool:
-    """Whether the store or an environment holds anything that is complete."""
-    for folder in (*(path / "store" / kind for kind in STORE), path / "environments"):
-        with durable.storing(folder), contextlib.suppress(FileNotFoundError), os.scandir(folder) as entries:
-            if any(not entry.name.startswith(durable.TEMPORARY) for entry in entries):
-                return True
-    return False
-
-
-def _sweep(path: Path) -> None:
-    """Remove what a killed command left half-written beside the state; the lock is held."""
-    with durable.storing(path):
-        for name in os.listdir(path):
-            if name.startswith(_PARTIAL):
-                os.unlink(path / name)

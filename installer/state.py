@@ -31,7 +31,8 @@ from sealift.reading import bounded
 from sealift.strict_json import INTEGER_MAX
 from sealift.trust import Trust, Versions
 
-from .ledger import Event, Head
+from .event import Event
+from .ledger import Head
 
 FORMAT = 1
 """The format of a site's own files."""

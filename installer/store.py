@@ -20,7 +20,6 @@ from sealift.manifest import Artifact, Part, Release
 from sealift.reading import bounded
 from sealift.tree import Entry
 
-FOLDERS = ("packs", "trees", "index", "manifests")
 _REPAIR = "import a bundle that holds it: that repairs the store"
 
 

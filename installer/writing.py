@@ -10,34 +10,23 @@ The destination must be a new folder that only this process can enter.
 
 from __future__ import annotations
 
-import contextlib
 import ctypes
-import errno
-import fcntl
-import hashlib
 import os
-import stat
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal, NamedTuple
 
-from sealift.crew import Channel, Crew
-from sealift.durable import disk_error, storing, write_all
-from sealift.errors import IntegrityError, StoreError
-from sealift.frame import unseal
+from sealift.crew import Crew
+from sealift.durable import storing
+from sealift.errors import IntegrityError
 from sealift.manifest import Part, Release
 from sealift.progress import Progress
 from sealift.tree import Entry, position
 
+from .placing import CopyTask, FrameTask, Piece, Reuse, ReuseTask, placing
 from .store import Store
 
-Reuse = Literal["reflink", "hardlink", "none"]
-_FICLONE = 0x40049409
-_UNSUPPORTED = {errno.EOPNOTSUPP, errno.EXDEV, errno.EINVAL, errno.ENOTTY, errno.ENOSYS, errno.EPERM, errno.EMLINK}
 _BATCH = 256
-_PART = os.O_WRONLY | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC
-_WHOLE = _PART | os.O_EXCL
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -50,37 +39,6 @@ class Deployable:
     def folder_of(self, artifact: str) -> str:
         """The prefix of an artifact's paths: none when it is the only one, else a folder of its name."""
         return "" if len(self.release.artifacts) == 1 else f"{artifact}/"
-
-
-Piece = tuple[str, int, int, int, bool]
-"""Where a chunk belongs: path, offset in the file, bytes, mode, and whether it is all of the file. Plain, because
-tens of thousands of them go through a pipe."""
-
-
-class FrameTask(NamedTuple):
-    """One frame to be read, checked and written."""
-
-    pack: str
-    offset: int
-    length: int
-    size: int
-    sha256: str
-    pieces: list[tuple[int, Piece]]
-    """Where each wanted chunk starts in the content, and where it belongs."""
-
-
-class ReuseTask(NamedTuple):
-    """Files to be taken from a former release's folder."""
-
-    files: list[tuple[str, int, tuple[tuple[str, int], ...]]]
-    """Path, mode, and the digest and size of each piece."""
-
-
-class CopyTask(NamedTuple):
-    """Ranges to be copied from what was written already."""
-
-    copies: list[tuple[str, int, Piece]]
-    """Source path and offset, and where it belongs."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -108,7 +66,8 @@ def write(
         StoreError: the disk refuses.
     """
     writer = _Writer(deployable, store, destination, former, progress)
-    with Crew(workers, _body(destination, former)) as crew:
+    work = placing(destination, former.folder if former else None, former.reuse if former else "none")
+    with Crew(workers, work) as crew:
         writer.run(crew)
     sync_file_system(destination)
     return writer.reused
@@ -271,178 +230,6 @@ def _create(path: str, mode: int) -> None:
         os.close(descriptor)
 
 
-def _body(destination: Path, former: Former | None) -> Callable[[Channel], None]:
-    def body(channel: Channel) -> None:
-        os.umask(0)
-        root = os.open(destination, os.O_RDONLY | os.O_DIRECTORY)
-        source = os.open(former.folder, os.O_RDONLY | os.O_DIRECTORY) if former else -1
-        packs: dict[str, int] = {}
-        while True:
-            task = channel.receive()
-            try:
-                channel.send(_serve(task, root, source, packs, former.reuse if former else "none"))
-            except OSError as error:
-                raise disk_error(error, error.filename or destination) from error
-
-    return body
-
-
-def _serve(task: Any, root: int, source: int, packs: dict[str, int], reuse: Reuse) -> Any:
-    if isinstance(task, FrameTask):
-        return _write_frame(task, root, packs)
-    if isinstance(task, CopyTask):
-        return _copy(task, root)
-    return _reuse(task, root, source, reuse)
-
-
-def _write_frame(task: FrameTask, root: int, packs: dict[str, int]) -> int:
-    descriptor = packs.get(task.pack)
-    if descriptor is None:
-        for former in packs.values():
-            os.close(former)
-        packs.clear()
-        try:
-            descriptor = packs[task.pack] = os.open(task.pack, os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC)
-        except FileNotFoundError:
-            raise _damaged(task.pack) from None
-    frame = os.pread(descriptor, task.length, task.offset)
-    if len(frame) != task.length or hashlib.sha256(frame).hexdigest() != task.sha256:
-        raise _damaged(task.pack)
-    content = memoryview(unseal(frame, task.size))
-    done = 0
-    for start, piece in task.pieces:
-        size = piece[2]
-        _write_piece(root, piece, content[start : start + size])
-        done += size
-    return done
-
-
-def _damaged(pack: str) -> IntegrityError:
-    return IntegrityError(
-        f"{pack} is missing or damaged",
-        hint="run 'sealift-install verify' for the whole list, then import a bundle that holds it",
-    )
-
-
-def _write_piece(root: int, piece: Piece, content: memoryview) -> None:
-    path, offset, size, mode, whole = piece
-    descriptor = os.open(path, _WHOLE if whole else _PART, mode, dir_fd=root)
-    try:
-        if whole:
-            done = os.write(descriptor, content)
-        else:
-            done = os.pwrite(descriptor, content, offset)
-            os.lseek(descriptor, offset + done, os.SEEK_SET)
-        if done < size:
-            write_all(descriptor, content[done:])
-    finally:
-        os.close(descriptor)
-
-
-def _copy(task: CopyTask, root: int) -> int:
-    done = 0
-    for path, offset, piece in task.copies:
-        size = piece[2]
-        descriptor = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC, dir_fd=root)
-        try:
-            content = os.pread(descriptor, size, offset)
-        finally:
-            os.close(descriptor)
-        if len(content) != size:
-            raise StoreError(f"{path} became shorter while it was deployed")
-        _write_piece(root, piece, memoryview(content))
-        done += size
-    return done
-
-
-def _reuse(task: ReuseTask, root: int, source: int, reuse: Reuse) -> tuple[int, list[str]]:
-    taken = 0
-    failed = []
-    for path, mode, pieces in task.files:
-        size = _take(path, mode, pieces, root, source, reuse)
-        if size:
-            taken += size
-        else:
-            failed.append(path)
-    return taken, failed
-
-
-def _take(path: str, mode: int, pieces: tuple[tuple[str, int], ...], root: int, source: int, reuse: Reuse) -> int:
-    """Clone or link one file and check what came; 0 when it cannot be had that way or is not what it was."""
-    try:
-        if reuse == "hardlink":
-            if not _in_real_folders(path, source):
-                return 0
-            os.link(path, path, src_dir_fd=source, dst_dir_fd=root, follow_symlinks=False)
-        else:
-            _clone(path, mode, root, source)
-        size = _matches(path, mode, pieces, root)
-    except OSError as error:
-        if error.errno not in _UNSUPPORTED | {errno.ENOENT, errno.ELOOP, errno.ENOTDIR, errno.EACCES}:
-            raise
-        size = 0
-    if not size:
-        with contextlib.suppress(FileNotFoundError):
-            os.unlink(path, dir_fd=root)
-    return size
-
-
-def _in_real_folders(path: str, source: int) -> bool:
-    """Whether no folder above `path` was replaced by a link, through which a file from outside would be shared."""
-    above = path.rpartition("/")[0]
-    while above:
-        if not stat.S_ISDIR(os.stat(above, dir_fd=source, follow_symlinks=False).st_mode):
-            return False
-        above = above.rpartition("/")[0]
-    return True
-
-
-def _clone(path: str, mode: int, root: int, source: int) -> None:
-    origin = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC, dir_fd=source)
-    try:
-        flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
-        copy = os.open(path, flags, mode, dir_fd=root)
-        try:
-            fcntl.ioctl(copy, _FICLONE, origin)
-        finally:
-            os.close(copy)
-    finally:
-        os.close(origin)
-
-
-def _matches(path: str, mode: int, pieces: tuple[tuple[str, int], ...], root: int) -> int:
-    descriptor = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC, dir_fd=root)
-    try:
-        size = sum(size for _, size in pieces)
-        status = os.fstat(descriptor)
-        if status.st_size != size or status.st_mode & 0o7777 != mode:
-            return 0
-        for digest, length in pieces:
-            if hashlib.sha256(os.read(descriptor, length)).hexdigest() != digest:
-                return 0
-        return size
-    finally:
-        os.close(descriptor)
-
-
-def clones(folder: Path, other: Path) -> bool:
-    """Whether the file system can clone files (reflink) between two folders, found by trying it."""
-    source, copy = folder / ".tmp-clone-source", other / ".tmp-clone-copy"
-    try:
-        with source.open("w+b") as file:  # FICLONE reads it
-            file.write(b"\0" * 4096)
-            file.flush()
-            with copy.open("wb") as target:
-                fcntl.ioctl(target.fileno(), _FICLONE, file.fileno())
-        return True
-    except OSError:
-        return False
-    finally:
-        for path in (source, copy):
-            with contextlib.suppress(OSError):
-                path.unlink()
-
-
 def sync_file_system(folder: Path) -> None:
     """Make everything on the file system of `folder` durable with one call (syncfs, Linux).
 
@@ -458,6 +245,3 @@ def sync_file_system(folder: Path) -> None:
                 raise OSError(code, os.strerror(code))
         finally:
             os.close(descriptor)
-
-
-__all__ = ["Deployable", "Former", "Reuse", "clones", "sync_file_system", "write"]

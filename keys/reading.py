@@ -12,6 +12,7 @@ from pathlib import Path
 
 from sealift.durable import storing
 from sealift.errors import TrustError
+from sealift.reading import opened
 
 
 def read_bounded(path: Path, *, limit: int, private: bool = False) -> bytes:
@@ -27,18 +28,13 @@ def read_bounded(path: Path, *, limit: int, private: bool = False) -> bytes:
         StoreError: it cannot be read.
     """
     with storing(path):
-        descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK | os.O_NOCTTY)
-        try:
-            status = os.fstat(descriptor)
-            if not stat.S_ISREG(status.st_mode):
-                raise TrustError(f"{path} is no regular file", hint="name the file itself, not a folder or a device")
+        file = opened(path, follow=True)
+        if file is None:
+            raise TrustError(f"{path} is no regular file", hint="name the file itself, not a folder or a device")
+        with file:
             if private:
-                _check_private(path, status)
-            content = b""
-            while len(content) <= limit and (piece := os.read(descriptor, limit + 1 - len(content))):
-                content += piece
-        finally:
-            os.close(descriptor)
+                _check_private(path, os.fstat(file.fileno()))
+            content = file.read(limit + 1)
     if len(content) > limit:
         raise TrustError(f"{path} is longer than {limit} bytes", hint="this is not the file that it should be")
     return content

@@ -17,13 +17,12 @@ from pathlib import Path
 import msgspec
 
 from .at_once import at_once
-from .durable import storing, sync_folder
+from .durable import Draft, storing
 from .errors import IntegrityError, MalformedError
 from .names import visible
 from .progress import Progress
 
 BLOCK = 512
-SUFFIX = ".sealift"
 HINT = "SEALIFT.json"
 _KINDS: Mapping[str, tuple[re.Pattern[str], int, int]] = {
     "hint": (re.compile(r"SEALIFT\.json"), 256 << 10, 1),
@@ -31,7 +30,7 @@ _KINDS: Mapping[str, tuple[re.Pattern[str], int, int]] = {
     "manifest": (re.compile(r"manifests/[0-9a-f]{64}\.json"), 16 << 20, 2048),
     "tree": (re.compile(r"trees/[0-9a-f]{64}\.zst"), 256 << 20, 65536),
     "index": (re.compile(r"index/[0-9a-f]{64}\.zst"), 256 << 20, 1024),
-    "pack": (re.compile(r"packs/[0-9a-f]{64}\.zst"), 1 << 30, 1 << 20),
+    "pack": (re.compile(r"packs/[0-9a-f]{64}\.zst"), 1 << 30, 1 << 18),
 }
 """Kinds of members in their order: grammar of the name, most bytes of one, most of them."""
 _ORDER = list(_KINDS)
@@ -171,7 +170,10 @@ class Reader:
         while True:
             block = self._pread(BLOCK, offset)
             if len(block) < BLOCK:
-                raise MalformedError(f"{self.path} is no sealift bundle, or is cut off at byte {offset}", hint=_CUT)
+                raise MalformedError(
+                    f"{self.path} is no sealift bundle, or is cut off at byte {offset}",
+                    hint=_CUT if offset else "check that this is the file you mean; if it is, copy it again",
+                )
             if not any(block):
                 break
             member = self._member(block, offset)
@@ -220,21 +222,14 @@ class Writer:
         self._path = path
         self._time = time
         self._end = 0
-        self._temporary = path.with_name(f".{path.name}.part")
         with storing(path):
-            self._descriptor = os.open(
-                self._temporary, os.O_RDWR | os.O_CREAT | os.O_TRUNC | os.O_NOFOLLOW | os.O_CLOEXEC, 0o644
-            )
+            self._draft = Draft(path.with_name(f".{path.name}.part"))
 
     def __enter__(self) -> Writer:
         return self
 
     def __exit__(self, *_: object) -> None:
-        if self._descriptor >= 0:
-            os.close(self._descriptor)
-            self._descriptor = -1
-        with storing(self._path):
-            self._temporary.unlink(missing_ok=True)
+        self._draft.abandon()
 
     def add(self, name: str, content: bytes) -> None:
         """Append a small member.
@@ -274,7 +269,7 @@ class Writer:
     def _append(self, content: bytes) -> None:
         view = memoryview(content)
         while view:
-            done = os.pwrite(self._descriptor, view, self._end)
+            done = os.pwrite(self._draft.descriptor, view, self._end)
             self._end += done
             view = view[done:]
 
@@ -295,11 +290,11 @@ class Writer:
 
     def _copy_range(self, source: int, size: int, start: int, offset: int) -> int:
         try:
-            return os.copy_file_range(source, self._descriptor, size, start, offset)
+            return os.copy_file_range(source, self._draft.descriptor, size, start, offset)
         except OSError as error:
             if error.errno not in _NOT_OFFERED:
                 raise
-            return os.pwrite(self._descriptor, os.pread(source, min(size, 1 << 20), start), offset)
+            return os.pwrite(self._draft.descriptor, os.pread(source, min(size, 1 << 20), start), offset)
 
     def finish(self) -> int:
         """End the archive, make it durable and give it its name; return its size in bytes.
@@ -309,10 +304,6 @@ class Writer:
         """
         with storing(self._path):
             self._append(b"\0" * (2 * BLOCK))
-            size = os.fstat(self._descriptor).st_size
-            os.fsync(self._descriptor)
-            os.close(self._descriptor)
-            self._descriptor = -1
-            os.replace(self._temporary, self._path)
-            sync_folder(self._path.parent)
+            size = os.fstat(self._draft.descriptor).st_size
+            self._draft.keep(self._path)
         return size

@@ -252,8 +252,3 @@ def _report(channel: Channel, error: BaseException) -> int:
     with contextlib.suppress(OSError):
         channel.send(error)
     return 1
-
-
-def hands() -> int:
-    """How many workers this process may keep busy: the processors that it is allowed to use."""
-    return len(os.sched_getaffinity(0))

@@ -9,9 +9,7 @@ are bounded before anything is built.
 from __future__ import annotations
 
 import math
-import os
 import re
-import stat
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -21,6 +19,7 @@ import yaml
 
 from .errors import UsageError
 from .names import visible
+from .reading import opened
 
 Steps = tuple[str | int, ...]
 """The way from the root to a value: keys of mappings and indices of lists."""
@@ -185,10 +184,10 @@ def _place(mark: Any) -> Place:
 
 def _read(path: Path, name: str) -> bytes:
     try:
-        descriptor = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
-        with open(descriptor, "rb") as file:
-            if not stat.S_ISREG(os.fstat(descriptor).st_mode):
-                raise UsageError(f"{name}: is no regular file", hint="name a yaml file")
+        file = opened(path, follow=True)
+        if file is None:
+            raise UsageError(f"{name}: is no regular file", hint="name a yaml file")
+        with file:
             content = file.read(SIZE_MAX + 1)
     except (OSError, ValueError) as error:
         reason = (error.strerror or str(error)) if isinstance(error, OSError) else str(error)

@@ -38,7 +38,7 @@ def disk_error(error: OSError, what: Path | str) -> StoreError:
     hints = {
         errno.ENOSPC: "free some space on that disk, then run the same command again: it resumes",
         errno.EDQUOT: "the quota is used up: free some space, then run the same command again",
-        errno.EROFS: "that file system is read-only: name a folder that can be written",
+        errno.EROFS: "that file system is read-only: mount it writable (see dmesg), or name another folder",
         errno.EACCES: "check the folder's owner and mode, or run as the user that owns it",
         errno.EPERM: "check the folder's owner and mode, or run as the user that owns it",
         errno.ENOENT: "check the path, and that the medium is there",
@@ -64,6 +64,70 @@ def write_all(descriptor: int, content: bytes | memoryview) -> None:
         view = view[os.write(descriptor, view) :]
 
 
+class Draft:
+    """A file under a temporary name, until `keep` gives it its own; as a context, it leaves nothing else behind."""
+
+    def __init__(self, temporary: Path, *, mode: int = 0o644) -> None:
+        """Begin it, empty, as `temporary`.
+
+        Args:
+            temporary: a name in the folder that the file will stay in.
+            mode: its mode, before the umask.
+
+        Raises:
+            OSError: the disk refuses, or a link bears that name.
+        """
+        self._temporary = temporary
+        self._kept = False
+        flags = os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_NOFOLLOW | os.O_CLOEXEC
+        self.descriptor = os.open(temporary, flags, mode)
+        """For writing; -1 once it is closed."""
+
+    def __enter__(self) -> Draft:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.abandon()
+
+    def write(self, content: bytes | memoryview) -> None:
+        """Append `content`.
+
+        Raises:
+            OSError: the disk refuses.
+        """
+        write_all(self.descriptor, content)
+
+    def keep(self, path: Path, *, sync: bool = True) -> None:
+        """Make the content durable, then name it `path`.
+
+        Args:
+            path: its name, in the same folder; what bears it is replaced.
+            sync: make the name durable too; otherwise that is the caller's job, once for many files.
+
+        Raises:
+            OSError: the disk refuses.
+        """
+        os.fsync(self.descriptor)
+        self._close()
+        os.replace(self._temporary, path)
+        self._kept = True
+        if sync:
+            sync_folder(path.parent)
+
+    def abandon(self) -> None:
+        """Leave nothing behind of what was not kept, as far as the disk allows."""
+        with contextlib.suppress(OSError):
+            self._close()
+        if not self._kept:
+            with contextlib.suppress(OSError):
+                os.unlink(self._temporary)
+
+    def _close(self) -> None:
+        if self.descriptor >= 0:
+            descriptor, self.descriptor = self.descriptor, -1
+            os.close(descriptor)
+
+
 def write_file(path: Path, content: bytes, *, mode: int = 0o644) -> None:
     """Replace `path` by `content`, atomically and durably.
 
@@ -71,21 +135,10 @@ def write_file(path: Path, content: bytes, *, mode: int = 0o644) -> None:
         StoreError: the disk is full, read-only or faulty; `path` keeps its former content.
     """
     temporary = path.with_name(f"{TEMPORARY}{path.name}.{os.getpid()}")
-    with storing(path):
-        try:
-            descriptor = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_NOFOLLOW | os.O_CLOEXEC, mode)
-            try:
-                os.fchmod(descriptor, mode)
-                write_all(descriptor, content)
-                os.fsync(descriptor)
-            finally:
-                os.close(descriptor)
-            os.replace(temporary, path)
-        except BaseException:
-            with contextlib.suppress(OSError):
-                os.unlink(temporary)
-            raise
-        sync_folder(path.parent)
+    with storing(path), Draft(temporary, mode=mode) as draft:
+        os.fchmod(draft.descriptor, mode)
+        draft.write(content)
+        draft.keep(path)
 
 
 def make_folder(path: Path, *, mode: int = 0o755) -> None:

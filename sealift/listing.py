@@ -17,7 +17,7 @@ import zstandard
 
 from . import FORMAT
 from .digest import check
-from .durable import TEMPORARY, storing, sync_folder, write_all
+from .durable import TEMPORARY, Draft, storing
 from .errors import IntegrityError, MalformedError
 from .frame import pour
 from .names import visible
@@ -59,7 +59,6 @@ class Writer:
 
     def __init__(self, folder: Path, kind: str) -> None:
         self._folder = folder
-        self._temporary = folder / f"{TEMPORARY}{kind}.{os.getpid()}.{id(self):x}"
         self._content = hashlib.sha256()
         self._file = hashlib.sha256()
         self._size = self._length = 0
@@ -67,7 +66,7 @@ class Writer:
         self._waiting = 0
         self._compressor = zstandard.ZstdCompressor(level=_LEVEL, write_checksum=False).compressobj()
         with storing(folder):
-            self._descriptor = os.open(self._temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o644)
+            self._draft = Draft(folder / f"{TEMPORARY}{kind}.{os.getpid()}.{id(self):x}")
         self.add(Heading(format=FORMAT, type=kind))
 
     def add(self, line: msgspec.Struct) -> None:
@@ -93,7 +92,7 @@ class Writer:
         self._file.update(compressed)
         self._length += len(compressed)
         with storing(self._folder):
-            write_all(self._descriptor, compressed)
+            self._draft.write(compressed)
 
     def finish(self) -> tuple[ListingBlob, str]:
         """Make the listing durable under its name; return it and the digest of its content.
@@ -105,19 +104,12 @@ class Writer:
         self._write(self._compressor.flush())
         blob = ListingBlob(sha256=self._file.hexdigest(), length=self._length, size=self._size)
         with storing(self._folder):
-            os.fsync(self._descriptor)
-            os.close(self._descriptor)
-            self._descriptor = -1
-            os.replace(self._temporary, self._folder / file_name(blob))
-            sync_folder(self._folder)
+            self._draft.keep(self._folder / file_name(blob))
         return blob, self._content.hexdigest()
 
     def abandon(self) -> None:
         """Leave nothing behind."""
-        if self._descriptor >= 0:
-            os.close(self._descriptor)
-            self._descriptor = -1
-        self._temporary.unlink(missing_ok=True)
+        self._draft.abandon()
 
 
 def file_name(blob: Blob) -> str:

@@ -117,6 +117,8 @@ def release(content: bytes) -> Release:
         _check_blob(artifact.tree, LISTING_MAX)
         if artifact.files < 0 or artifact.bytes < 0:
             raise MalformedError(f"artifact {artifact.name} has a negative size")
+    if sum(artifact.tree.size for artifact in manifest.artifacts) > CONTENT_MAX:
+        raise MalformedError(f"the trees of the release have more than {CONTENT_MAX} bytes together")
     return manifest
 
 

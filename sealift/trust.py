@@ -76,6 +76,8 @@ class Refreshed:
     versions: Versions
     expires: datetime
     """When the timestamp ends, and with it the time to admit this offer."""
+    root_expires: datetime
+    """When the newest root ends, which no online key decides."""
     targets: Mapping[str, Target]
     """The top-level targets by path; delegations are not followed yet."""
 
@@ -120,7 +122,7 @@ def check_fingerprint(root: bytes, fingerprint: str) -> None:
     if found != wanted:
         raise TrustError(
             f"the root has another fingerprint than the one given: it is {found}",
-            hint="do not enrol this file: ask for the root again, and for its fingerprint on another way",
+            hint="do not enrol this file: ask for the root again, and for its fingerprint by another way",
         )
 
 
@@ -203,6 +205,7 @@ def refresh(trust: Trust, offered: Mapping[str, bytes], *, reference: datetime) 
             targets=targets.version,
         ),
         expires=timestamp.expires,
+        root_expires=newest.expires,
         targets=targets.targets,
     )
 

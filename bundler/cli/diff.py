@@ -6,9 +6,9 @@ from pathlib import Path
 
 import click
 
-from sealift.cli import command, count, emit, json_option, safe, size, table
+from sealift.cli import command, count, emit, json_option, safe, size, table, utc_now
 
-from .options import anchor_options, utc_now
+from .options import anchor_options
 
 _MARKS = {"added": "+", "removed": "-", "changed": "~"}
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -9,10 +10,22 @@ from typing import TYPE_CHECKING
 import click
 
 from keys.terminal import passphrase_options, terminal_source
-from sealift.cli import Bar, command, count, emit, json_option, quiet_option, safe, size, table
-from sealift.errors import UsageError
+from sealift.cli import (
+    Bar,
+    command,
+    count,
+    emit,
+    json_option,
+    quiet_option,
+    safe,
+    size,
+    table,
+    threads_option,
+    utc_now,
+    workers,
+)
 
-from .options import depot_option, source_date_epoch, threads_option, utc_now, workers
+from .options import depot_option, source_date_epoch
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -73,9 +86,6 @@ def export(
 
     now, epoch = utc_now(), source_date_epoch()
     requests = [_request(each) for each in wanted]
-    labels = [f"{each.name}@{each.version}" for each in requests]
-    if len(set(labels)) != len(labels):
-        raise UsageError("a release is named twice", hint="name each release once")
     path = out or Path(f"{requests[0].name}-{requests[0].version}.sealift")
     effort = Effort(level=level, threads=workers(threads))
     if dry_run:
@@ -112,7 +122,7 @@ def _request(wanted: str) -> Spec | Reference:
     from ..spec import load
 
     name, at, version = wanted.partition("@")
-    if at and "/" not in wanted and not Path(wanted).exists():
+    if at and "/" not in wanted and not os.path.exists(wanted):
         return Reference(name=name, version=version)
     return load(Path(wanted), lint=True)
 

@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
 
-from sealift.cli import command, count, emit, json_option, safe, size, table
+from sealift.cli import command, count, emit, json_option, safe, size, table, utc_now
 
-from .options import anchor_options, utc_now
+from .options import anchor_options
 
 if TYPE_CHECKING:
     from sealift.tree import Entry
@@ -40,7 +41,7 @@ def inspect(
     from ..holding import Anchor, holdings, in_bundle, open_bundle
 
     anchor, now = Anchor(root=root, fingerprint=fingerprint, depot=depot), utc_now()
-    if not Path(what).exists():
+    if not os.path.exists(what):
         with holdings(what, anchor, now) as held:
             emit(
                 {"releases": [_document(each, with_files) for each in held]},

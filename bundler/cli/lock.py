@@ -6,9 +6,9 @@ from pathlib import Path
 
 import click
 
-from sealift.cli import Bar, command, emit, json_option, quiet_option, safe, table
+from sealift.cli import Bar, command, emit, json_option, quiet_option, safe, table, threads_option, workers
 
-from .options import depot_option, threads_option, workers
+from .options import depot_option
 
 
 @command(

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable
-from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -42,21 +41,6 @@ def anchor_options(function: Function) -> Function:
     return depot_option(required=False)(function)
 
 
-def threads_option(function: Function) -> Function:
-    """Give a command `--threads`."""
-    return click.option(
-        "--threads",
-        type=click.IntRange(1, 256),
-        metavar="N",
-        help="How many processes work; as many as there are processors where nothing is said.",
-    )(function)
-
-
-def workers(threads: int | None) -> int:
-    """How many workers `--threads` means."""
-    return threads or len(os.sched_getaffinity(0))
-
-
 def source_date_epoch() -> int | None:
     """SOURCE_DATE_EPOCH of the environment (reproducible-builds.org), in seconds since 1970.
 
@@ -71,8 +55,3 @@ def source_date_epoch() -> int | None:
             "SOURCE_DATE_EPOCH is not a number of seconds", hint="give seconds since 1970, such as 1767225600"
         )
     return int(value)
-
-
-def utc_now() -> datetime:
-    """The time of this machine's clock."""
-    return datetime.now(UTC)

@@ -6,10 +6,22 @@ from pathlib import Path
 
 import click
 
-from sealift.cli import Bar, command, count, emit, json_option, quiet_option, safe, size
+from sealift.cli import (
+    Bar,
+    command,
+    count,
+    emit,
+    json_option,
+    quiet_option,
+    safe,
+    size,
+    threads_option,
+    utc_now,
+    workers,
+)
 from sealift.errors import UsageError
 
-from .options import anchor_options, threads_option, utc_now, workers
+from .options import anchor_options
 
 
 @command(

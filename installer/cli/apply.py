@@ -7,9 +7,9 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from sealift.cli import command, emit, json_option, quiet_option, size
+from sealift.cli import command, emit, json_option, quiet_option, size, threads_option
 
-from .options import installation, site_option, threads_option
+from .options import installation, site_option
 
 if TYPE_CHECKING:
     from ..applying import Outcome
@@ -34,14 +34,13 @@ def apply(folder: Path, environment: Path, dry_run: bool, threads: int | None, a
     """
     from ..environment import load
     from ..site import Site
-    from .plan import text
+    from .plan import show
 
     declared = load(environment)
     site = Site.open(folder)
     work = installation(site, threads, quiet=quiet)
     if dry_run:
-        planned = work.plan(declared)
-        emit(planned.document(), as_json, "\n".join(text(planned, None)))
+        show(work, declared, site, with_files=False, as_json=as_json)
         return
     report(work.apply(declared), as_json)
 

@@ -6,11 +6,11 @@ from pathlib import Path
 
 import click
 
-from sealift.cli import command, emit, json_option, safe
+from sealift.cli import command, emit, json_option, safe, utc_now
 from sealift.errors import UsageError
 from sealift.reading import bounded
 
-from .options import site_option, utc_now
+from .options import site_option
 
 ROOT_MAX = 512_000
 
@@ -26,7 +26,7 @@ ROOT_MAX = 512_000
     "--fingerprint",
     required=True,
     metavar="SHA256",
-    help="Its fingerprint, as it came on another way; spaces, colons and dashes are passed over.",
+    help="Its fingerprint, as it came by another way; spaces, colons and dashes are passed over.",
 )
 @click.option("--name", metavar="NAME", help="What the site is called; the folder's name where nothing is said.")
 @json_option
@@ -51,10 +51,10 @@ def enroll(folder: Path, root: Path, fingerprint: str, name: str | None, as_json
         "created": site.created,
     }
     said = (
-        f"enrolled {safe(str(folder))} as site {state.name}, with root {state.versions.root}\n"
+        f"enrolled the site in {safe(str(folder))}: name {state.name}, root {state.versions.root}\n"
         f"from now on it admits only what the keys of that root sign\n"
         f"next: sealift-install import --site {safe(str(folder))} BUNDLE"
         if site.created
-        else f"{safe(str(folder))} is enrolled with this root already; nothing was changed"
+        else f"the site in {safe(str(folder))} is enrolled with this root already; nothing was changed"
     )
     emit(document, as_json, said)

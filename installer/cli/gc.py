@@ -6,9 +6,9 @@ from pathlib import Path
 
 import click
 
-from sealift.cli import command, count, emit, json_option, size
+from sealift.cli import command, count, emit, json_option, size, utc_now
 
-from .options import installation, site_option, utc_now
+from .options import installation, site_option
 
 
 @command(

@@ -6,9 +6,9 @@ from pathlib import Path
 
 import click
 
-from sealift.cli import Bar, command, count, emit, json_option, quiet_option, size
+from sealift.cli import Bar, command, count, emit, json_option, quiet_option, size, threads_option, utc_now, workers
 
-from .options import site_option, threads_option, utc_now, workers
+from .options import site_option
 
 
 @command(

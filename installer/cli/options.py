@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Callable
-from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
 import click
+
+from sealift.cli import Bar, utc_now, workers
 
 if TYPE_CHECKING:
     from ..applying import Installation
@@ -33,30 +33,8 @@ def site_option(function: Function) -> Function:
     )(function)
 
 
-def threads_option(function: Function) -> Function:
-    """Give a command `--threads`."""
-    return click.option(
-        "--threads",
-        type=click.IntRange(1, 256),
-        metavar="N",
-        help="How many workers; as many as there are processors where nothing is said.",
-    )(function)
-
-
-def workers(threads: int | None) -> int:
-    """How many workers `--threads` means."""
-    return threads or len(os.sched_getaffinity(0))
-
-
-def utc_now() -> datetime:
-    """The time of this machine's clock."""
-    return datetime.now(UTC)
-
-
 def installation(site: Site, threads: int | None = None, *, quiet: bool = True) -> Installation:
     """The site's environments, with progress on the terminal."""
-    from sealift.cli import Bar
-
     from ..applying import Installation
 
     return Installation(site, workers=workers(threads), progress=Bar(quiet=quiet), clock=utc_now)

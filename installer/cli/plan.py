@@ -12,8 +12,11 @@ from sealift.cli import command, count, emit, json_option, size, table
 from .options import installation, site_option
 
 if TYPE_CHECKING:
+    from ..applying import Installation
+    from ..environment import Environment
     from ..planning import Plan
     from ..preview import Preview
+    from ..site import Site
 
 PENDING = 11
 _MARKS = {"added": "+", "removed": "-", "changed": "~"}
@@ -33,21 +36,28 @@ _MARKS = {"added": "+", "removed": "-", "changed": "~"}
 def plan(folder: Path, environment: Path, with_exit_code: bool, with_files: bool, as_json: bool) -> int:
     """Show what apply would do, and change nothing."""
     from ..environment import load
-    from ..preview import preview
     from ..site import Site
 
-    declared = load(environment)
     site = Site.open(folder)
-    work = installation(site)
+    planned = show(installation(site), load(environment), site, with_files=with_files, as_json=as_json)
+    return PENDING if with_exit_code and planned.pending else 0
+
+
+def show(work: Installation, declared: Environment, site: Site, *, with_files: bool, as_json: bool) -> Plan:
+    """Print what an apply would do, and return it."""
+    from ..preview import preview
+
     planned = work.plan(declared)
     interrupted = work.deployments.journal(declared.name)
     shown = preview(planned, site)
     document = {**planned.document(), **shown.document(with_files), "interrupted": interrupted is not None}
     lines = text(planned, shown, with_files)
     if interrupted:
-        lines.insert(0, f"an interrupted {interrupted.action} will be finished or undone first")
+        goal = interrupted.after.current
+        of = f" of {goal.label}" if goal else ""
+        lines.insert(0, f"the {interrupted.action}{of} that was interrupted will be finished or undone first")
     emit(document, as_json, "\n".join(lines))
-    return PENDING if with_exit_code and planned.pending else 0
+    return planned
 
 
 def text(planned: Plan, shown: Preview | None, with_files: bool = False) -> list[str]:
@@ -55,9 +65,11 @@ def text(planned: Plan, shown: Preview | None, with_files: bool = False) -> list
     former = planned.before.current
     if not planned.pending:
         return [f"environment {planned.environment.name} runs {planned.admitted.label}: nothing to do"]
-    lines = [
-        f"environment {planned.environment.name}: {former.label if former else 'nothing'} -> {planned.admitted.label}"
-    ]
+    if former and former.manifest == planned.admitted.part.release.sha256:
+        what = f"{planned.admitted.label} again: hooks run, health is checked, and the change is recorded"
+    else:
+        what = f"{former.label if former else 'nothing'} -> {planned.admitted.label}"
+    lines = [f"environment {planned.environment.name}: {what}"]
     for step in planned.steps:
         if step.action == "none":
             lines.append(f"  {step.kind} {step.place}: serves it already")

@@ -6,9 +6,9 @@ from pathlib import Path
 
 import click
 
-from sealift.cli import command, emit, json_option, quiet_option
+from sealift.cli import command, emit, json_option, quiet_option, threads_option
 
-from .options import environment_name, installation, site_option, threads_option
+from .options import environment_name, installation, site_option
 
 
 @command(

@@ -43,8 +43,9 @@ def status(folder: Path, deep: bool, as_json: bool) -> None:
         "environments": found,
     }
     lines = [
-        f"site {state.name}: root {state.versions.root}, timestamp {state.versions.timestamp}, "
-        f"{count(len(state.admitted), 'release')} admitted"
+        f"site {state.name}: root {state.versions.root}, "
+        + (f"timestamp {state.versions.timestamp}, " if state.versions.timestamp else "no bundle was imported yet, ")
+        + f"{count(len(state.admitted), 'release')} admitted"
     ]
     rows = []
     for each in found:
@@ -58,8 +59,8 @@ def status(folder: Path, deep: bool, as_json: bool) -> None:
     for each in found:
         if each["interrupted"]:
             lines.append(
-                f"environment {each['environment']}: an interrupted {each['interrupted']} is finished or undone "
-                "by the next apply or rollback"
+                f"environment {each['environment']}: the {each['interrupted']} of {each['goal']} was interrupted, "
+                "and is finished or undone by the next apply or rollback"
             )
         lines += [
             f"environment {each['environment']} is not as it was deployed: {target['problem']}"
@@ -91,5 +92,6 @@ def _environment(work: Installation, name: str, deep: bool) -> dict[str, Any]:
         "previous": state.previous.label if state.previous else None,
         "deployed": f"{current.time:%Y-%m-%dT%H:%M:%SZ}" if current else None,
         "interrupted": journal.action if journal else None,
+        "goal": journal.after.current.label if journal and journal.after.current else None,
         "targets": targets,
     }

@@ -7,10 +7,22 @@ from typing import TYPE_CHECKING
 
 import click
 
-from sealift.cli import Bar, command, count, emit, json_option, quiet_option, safe, size
+from sealift.cli import (
+    Bar,
+    command,
+    count,
+    emit,
+    json_option,
+    quiet_option,
+    safe,
+    size,
+    threads_option,
+    utc_now,
+    workers,
+)
 from sealift.errors import IntegrityError, TrustError
 
-from .options import site_option, threads_option, utc_now, workers
+from .options import site_option
 
 if TYPE_CHECKING:
     from ..auditing import Audit
@@ -61,7 +73,7 @@ def verify(folder: Path, deep: bool, bundle: Path | None, threads: int | None, a
         "repaired": [str(path) for path in mended],
         "ledger": {"entries": found.ledger_entries, "problem": found.ledger_problem},
     }
-    emit(document, as_json, _text(found, mended))
+    emit(document, as_json, _text(found, mended, bundle))
     return _code(found)
 
 
@@ -71,11 +83,13 @@ def _code(found: Audit) -> int:
     return TrustError.exit_code if found.ledger_problem else 0
 
 
-def _text(found: Audit, mended: tuple[Path, ...]) -> str:
+def _text(found: Audit, mended: tuple[Path, ...], bundle: Path | None) -> str:
     lines = [f"repaired {safe(str(path))}" for path in mended]
+    if bundle and found.damaged and not mended:
+        lines.append(f"{safe(str(bundle))} holds nothing of what is damaged")
     lines += [f"damaged {safe(str(each.path))}: needed by {', '.join(each.releases)}" for each in found.damaged]
     if found.damaged:
-        lines.append("import a bundle that holds it, or give an older one to --repair")
+        lines.append("import a bundle that holds it; if import refuses that as too old: verify --repair BUNDLE")
     else:
         lines.append(f"the store is whole: {count(found.files, 'file')}, {size(found.bytes)}")
     lines.append(

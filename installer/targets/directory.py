@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import contextlib
 import os
+import re
 import shutil
 from collections.abc import Collection, Mapping
 from pathlib import Path
@@ -18,9 +19,11 @@ from typing import Any
 
 from sealift.durable import TEMPORARY, make_folder, storing, sync_folder
 from sealift.errors import UsageError
+from sealift.names import VERSION
 
 from ..intact import intact
-from ..writing import Deployable, Former, Reuse, clones, write
+from ..placing import Reuse, clones
+from ..writing import Deployable, Former, write
 from . import Staged, Workplace, identity_of
 
 SCHEMA: Mapping[str, Any] = {
@@ -44,6 +47,8 @@ SCHEMA: Mapping[str, Any] = {
     "additionalProperties": False,
 }
 CURRENT, RELEASES = "current", "releases"
+_IDENTITY = re.compile(f"(?:{VERSION.pattern})-[0-9a-f]{{12}}")
+"""What `identity_of` gives: nothing else in the folder is ours to remove."""
 
 
 class Directory:
@@ -123,9 +128,9 @@ class Directory:
 
     def _make_folders(self) -> None:
         """Make the folders that are missing, with their mode whatever the umask is."""
-        missing = [folder for folder in (self._root, self._releases) if not folder.exists()]
-        make_folder(self._releases)
         with storing(self._root):
+            missing = [folder for folder in (self._root, self._releases) if not folder.exists()]
+            make_folder(self._releases)
             for folder in missing:
                 os.chmod(folder, 0o755)
 
@@ -170,11 +175,14 @@ class Directory:
             return f"{self._root / CURRENT} leads to {serving or 'nothing'}, not to {identity}"
         folder = self._releases / identity
         if deep and not intact(deployable, self._workplace.store, folder, self._workplace.workers):
-            return f"{folder} no longer holds what was deployed"
+            return (
+                f"{folder} no longer holds what was deployed; apply another version, and then this one again: "
+                "its files are written anew"
+            )
         return None
 
     def prune(self, keep: Collection[str]) -> int:
-        """Remove the folders of releases other than `keep` and the one that serves.
+        """Remove the folders of releases other than `keep` and the one that serves; what else is there stays.
 
         Raises:
             StoreError: the disk refuses.
@@ -186,8 +194,9 @@ class Directory:
         removed = 0
         with storing(self._releases):
             for name in sorted(os.listdir(self._releases)):
-                if name not in stay and not name.startswith("."):
-                    self._set_aside(self._releases / name)
+                folder = self._releases / name
+                if name not in stay and _IDENTITY.fullmatch(name) and folder.is_dir() and not folder.is_symlink():
+                    self._set_aside(folder)
                     removed += 1
         return removed
 

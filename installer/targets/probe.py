@@ -14,9 +14,9 @@ def probe(url: str, *, status: int, timeout: float) -> str | None:
         status: the HTTP status that means health.
         timeout: seconds for connecting, and again for the answer.
     """
-    parts = urllib.parse.urlsplit(url)
-    kind = http.client.HTTPSConnection if parts.scheme == "https" else http.client.HTTPConnection
     try:
+        parts = urllib.parse.urlsplit(url)
+        kind = http.client.HTTPSConnection if parts.scheme == "https" else http.client.HTTPConnection
         connection = kind(parts.hostname or "", parts.port, timeout=timeout)
     except ValueError as error:
         return f"cannot be asked: {error}"
@@ -25,7 +25,10 @@ def probe(url: str, *, status: int, timeout: float) -> str | None:
         connection.request("GET", path, headers={"User-Agent": "sealift", "Connection": "close"})
         answer = connection.getresponse().status
     except (OSError, http.client.HTTPException) as error:
-        return f"did not answer: {str(error).lower() or type(error).__name__}"
+        reason = getattr(error, "strerror", None) or str(error) or type(error).__name__
+        return f"did not answer: {reason.lower()}"
+    except UnicodeError:
+        return "cannot be asked: its host is no name"
     finally:
         connection.close()
     return None if answer == status else f"answered with status {answer}, and {status} is wanted"

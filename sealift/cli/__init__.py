@@ -8,8 +8,9 @@ from __future__ import annotations
 
 from .bar import Bar
 from .formats import count, duration, safe, size, table
+from .options import json_option, quiet_option, threads_option, utc_now, workers
 from .output import emit
-from .program import Command, Program, command, json_option, quiet_option
+from .program import Command, Program, command
 from .running import run
 
 __all__ = [
@@ -26,4 +27,7 @@ __all__ = [
     "safe",
     "size",
     "table",
+    "threads_option",
+    "utc_now",
+    "workers",
 ]

@@ -9,14 +9,12 @@ from __future__ import annotations
 import importlib
 import inspect
 from collections.abc import Callable, Mapping
-from typing import Any, TypeVar
+from typing import Any
 
 import click
 
 from .. import __version__
 from .output import PIPE_CLOSED, abandon_output
-
-Function = TypeVar("Function", bound=Callable[..., Any])
 
 
 class Command(click.Command):
@@ -109,16 +107,6 @@ class Program(click.Group):
 def command(*, example: str) -> Callable[[Callable[..., Any]], Command]:
     """Make a function a `Command` whose help ends with `example`."""
     return click.command(cls=Command, epilog=example)
-
-
-def json_option(function: Function) -> Function:
-    """Give a command `--json`, as its parameter `as_json`."""
-    return click.option("--json", "as_json", is_flag=True, help="Print one JSON document.")(function)
-
-
-def quiet_option(function: Function) -> Function:
-    """Give a command `--quiet`, as its parameter `quiet`: for `Bar`."""
-    return click.option("-q", "--quiet", is_flag=True, help="Show no progress.")(function)
 
 
 def _show_version(context: click.Context, _: click.Parameter, wanted: bool) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import random
 import resource
 import time
 from collections.abc import Callable, Iterator
@@ -10,7 +11,8 @@ from pathlib import Path
 
 import pytest
 import zstandard
-from forge import Forge, Spoils, compress
+from forge import Forge, Spoils, compress, link
+from worlds import Isolated
 
 from sealift.container import Reader, header
 from sealift.errors import SealiftError
@@ -139,3 +141,21 @@ def test_metadata_is_bounded_in_all(tmp_path: Path) -> None:
             file.seek(8 << 20, os.SEEK_CUR)
         file.write(bytes(1024))
     assert confined(lambda: opened(path, Trust(roots=(b"",)))) == 4
+
+
+def test_one_tree_of_many_artifacts_is_held_once(forge: Forge, isolated: Isolated, tmp_path: Path) -> None:
+    """67: a small bundle that names the same large tree over and over does not take its size each time."""
+    noise = random.Random(3).randbytes(3 << 20).hex()
+    links = [link(f"{number:04}", noise[number * 2048 : (number + 1) * 2048]) for number in range(3072)]
+    path = forge.bundle(
+        tmp_path / "many.sealift",
+        {
+            "entries": lambda lines: [*links, *lines],
+            "release": lambda said: {
+                **said,
+                "artifacts": [{**said["artifacts"][0], "name": f"a{number:03}"} for number in range(80)],
+            },
+        },
+        version=2,
+    )
+    assert confined(lambda: isolated.admit(path)) == 0

@@ -51,6 +51,14 @@ def test_a_time_in_the_far_future_does_not_end_a_sites_life(forge: Forge, isolat
     isolated.admit(forge.bundle(tmp_path / "later", version=2, release="1.0.1"))
 
 
+def test_a_stolen_online_key_does_not_end_a_sites_life(forge: Forge, isolated: Isolated, tmp_path: Path) -> None:
+    """21: the times that it signs, expiry included, count no further than the root does, which it cannot sign."""
+    stolen = {"targets": published("9000-01-01T00:00:00Z")}
+    isolated.admit(forge.bundle(tmp_path / "stolen", stolen, expires="9999-01-01T00:00:00Z"))
+    assert isolated.site.state.newest == isolated.now
+    isolated.admit(forge.bundle(tmp_path / "later", version=2, release="1.0.1"))
+
+
 def test_a_signed_time_holds_a_clock_that_was_set_back(forge: Forge, isolated: Isolated, tmp_path: Path) -> None:
     """28: what expired by the newest signed time stays expired, whatever the clock says."""
     isolated.admit(forge.bundle(tmp_path / "new", {"targets": published("2027-03-01T00:00:00Z")}))

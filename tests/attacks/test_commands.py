@@ -139,3 +139,22 @@ def test_a_missing_folder_is_shown_in_its_spec(connected: Connected) -> None:
     assert re.search(r"error: .*/shop-1.0.0.yaml:6:11: .*no such file or directory\n", done.stderr)
     assert "hint: check `path`" in done.stderr
     assert not out.exists()
+
+
+@pytest.mark.parametrize(
+    "args",
+    [
+        ("inspect", "LONG"),
+        ("diff", "LONG", "LONG"),
+        ("list", "--depot", "LONG"),
+        ("export", "x@LONG", "--depot", "LONG"),
+        ("export", "shop@1.0.0", "--depot", "DEPOT", "--out", "LONG/x"),
+    ],
+    ids=lambda args: args[0],
+)
+def test_a_name_that_the_system_cannot_take_is_bad_input(args: tuple[str, ...], connected: Connected) -> None:
+    """60: a name longer than any file's is no bug of ours."""
+    said = [arg.replace("LONG", "a" * 300).replace("DEPOT", str(connected.depot.folder)) for arg in args]
+    done = sealift("sealift-bundle", *said)
+    assert done.returncode in range(2, 9), done.stderr
+    assert done.stderr.startswith("error: ")

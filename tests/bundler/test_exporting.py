@@ -397,3 +397,29 @@ def test_the_inside_of_a_depot_is_no_source(connected: Connected) -> None:
     path.write_text("release: k\nversion: '1'\nartifacts: {k: {source: path, path: depot/keys}}\n")
     with pytest.raises(UsageError, match="would take in the depot"):
         connected.export(path, connected.root.parent / "out.sealift")
+
+
+@pytest.mark.parametrize("name", ["depot.json", "keys/online.pem", "metadata/timestamp.json", "new.sealift"])
+def test_a_bundle_is_never_written_into_the_depot(connected: Connected, name: str) -> None:
+    """Where it could replace a key or the depot's own state."""
+    before = everything(connected.depot.folder)
+    with pytest.raises(UsageError, match="lies in the depot"):
+        connected.export(connected.spec("1.0.0", SMALL), connected.depot.folder / name)
+    assert everything(connected.depot.folder) == before
+
+
+def test_a_bundle_never_takes_the_place_of_a_device_or_a_pipe(connected: Connected, tmp_path: Path) -> None:
+    """`--out /dev/null` as root would replace the machine's own."""
+    pipe = tmp_path / "pipe"
+    os.mkfifo(pipe)
+    with pytest.raises(UsageError, match="is no regular file"):
+        connected.export(connected.spec("1.0.0", SMALL), pipe)
+    assert pipe.is_fifo()
+
+
+def test_a_release_that_is_named_twice_is_refused(connected: Connected) -> None:
+    """No site would read such a bundle."""
+    spec = connected.spec("1.0.0", SMALL)
+    with pytest.raises(UsageError, match="named twice"):
+        connected.export([spec, spec])
+    assert not list(connected.root.glob("*.sealift"))

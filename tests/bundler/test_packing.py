@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import os
 import random
-import signal
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from alarms import no_longer_than
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
@@ -31,15 +31,8 @@ FOLDERS = ("trees", "index", "packs")
 @pytest.fixture(autouse=True)
 def _no_hang() -> Iterator[None]:
     """Packing that waits for ever fails its test instead."""
-
-    def late(*_: object) -> None:
-        raise TimeoutError("packing hangs")
-
-    former = signal.signal(signal.SIGALRM, late)
-    signal.alarm(60)
-    yield
-    signal.alarm(0)
-    signal.signal(signal.SIGALRM, former)
+    with no_longer_than(60, "packing"):
+        yield
 
 
 def found(path: Path, name: str | None = None) -> Found:

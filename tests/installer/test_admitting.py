@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import random
 import threading
 from collections.abc import Callable
 from functools import partial
@@ -16,7 +17,7 @@ from worlds import NOW, Connected, Isolated, sample
 from installer.admitting import admit
 from installer.auditing import audit, repair
 from installer.site import Site
-from sealift.container import Reader
+from sealift.container import Member, Reader
 from sealift.errors import IntegrityError, MalformedError, StoreError, TrustError
 from sealift.progress import Silent
 
@@ -295,3 +296,38 @@ def _enrolled(connected: Connected, folder: Path) -> Isolated:
 def _used(folder: Path) -> int:
     status = os.statvfs(folder)
     return (status.f_blocks - status.f_bfree) * status.f_frsize
+
+
+@pytest.mark.parametrize("folder", ["manifests", "trees", "index"])
+def test_a_medium_that_changes_after_the_check_is_not_believed(
+    connected: Connected, isolated: Isolated, monkeypatch: pytest.MonkeyPatch, folder: str
+) -> None:
+    """88: what is kept was checked as it was read for that, though it was read and found good before."""
+    bundle = connected.bundle("1.0.0", shop("1.0.0"))
+    seen: set[str] = set()
+    read = Reader.read
+
+    def changing(reader: Reader, member: Member) -> bytes:
+        content = read(reader, member)
+        if member.name.startswith(folder) and member.name in seen:
+            content = bytes([content[0] ^ 1]) + content[1:]
+        seen.add(member.name)
+        return content
+
+    monkeypatch.setattr(Reader, "read", changing)
+    with pytest.raises(IntegrityError):
+        isolated.admit(bundle)
+    monkeypatch.undo()
+    assert admitted(isolated) == []
+    isolated.admit(bundle)
+    assert _sound(isolated)
+
+
+def test_room_is_counted_once_for_what_releases_share(connected: Connected, tmp_path: Path) -> None:
+    """Releases of the same content have the same packs, which the bundle holds once and the store too."""
+    files = {"noise.bin": random.Random(7).randbytes(8 << 20)}
+    specs = [connected.spec(version, files) for version in ("1.0.0", "1.0.1", "1.0.2", "1.0.3")]
+    bundle = connected.export(specs, connected.root / "same.sealift")
+    room = bundle.stat().st_size + (16 << 20) + (512 << 10)
+    with tmpfs(tmp_path / "disk", f"size={room}") as disk:
+        assert len(_enrolled(connected, disk).admit(bundle).new) == 4

@@ -632,13 +632,13 @@ def test_a_target_whose_kind_is_gone_is_an_error_that_says_so(site: Isolated) ->
 
 def test_a_worker_that_is_killed_fails_the_apply(site: Isolated, monkeypatch: pytest.MonkeyPatch) -> None:
     """As the system does when memory runs out: an error that says so, and the former release serves."""
-    import installer.writing
+    import installer.placing
 
     def die(*_: object) -> None:
         os.kill(os.getpid(), signal.SIGKILL)
 
     with monkeypatch.context() as patch:
-        patch.setattr(installer.writing, "_serve", die)
+        patch.setattr(installer.placing, "_serve", die)
         with pytest.raises(SealiftError, match="a worker process was killed"):
             site.apply("1.1.0")
     assert _unchanged(site)
@@ -646,7 +646,24 @@ def test_a_worker_that_is_killed_fails_the_apply(site: Isolated, monkeypatch: py
 
 
 def _wait_for(condition: Callable[[], bool]) -> None:
-    deadline = time.monotonic() + 20
+    deadline = time.monotonic() + 60
     while not condition():
         assert time.monotonic() < deadline, "it did not happen in time"
         time.sleep(0.02)
+
+
+@pytest.mark.parametrize("command", ["yes", "yes & exit 0"])
+def test_a_program_that_never_stops_writing_ends_in_time(script: Callable[..., Path], command: str) -> None:
+    """97: neither the program itself nor a child that it leaves can keep an apply waiting by its output."""
+    started = time.monotonic()
+    outcome = commands.run([str(script(command))], timeout=1, folder=None, variables={})
+    assert time.monotonic() - started < 10
+    assert (outcome.problem is None) == command.endswith("exit 0")
+
+
+@pytest.mark.parametrize("host", ["[::1", "[zz]", "....", "a" * 300, "a:99999999"])
+def test_a_url_that_names_no_host_is_an_unhealthy_answer(site: Isolated, host: str) -> None:
+    """The schema cannot see all that is wrong with it; the former release returns."""
+    with pytest.raises(DeployError, match="cannot be asked"):
+        site.apply("1.1.0", more=f'health:\n  - http: "http://{host}/"\n    retries: 0\n')
+    assert _unchanged(site)

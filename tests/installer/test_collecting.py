@@ -11,6 +11,7 @@ from installer.auditing import audit
 from installer.collecting import Collected, collect
 from installer.deployments import Journal
 from installer.environment import load
+from installer.site import Site
 from sealift.errors import DeployError, IntegrityError, StoreError
 from sealift.progress import Silent
 
@@ -201,3 +202,35 @@ def test_what_serves_is_never_pruned(site: Isolated) -> None:
     work.deployments.keep_state(msgspec.structs.replace(state, current=other))
     _gc(site)
     assert serving(site) == "1.0.0"
+
+
+def test_what_sealift_did_not_deploy_is_never_pruned(site: Isolated) -> None:
+    """A folder `releases` that was there before may hold other things, and links to them: they stay."""
+    releases = site.srv / "releases"
+    (releases / "backup").mkdir(parents=True)
+    (releases / "backup" / "data").write_text("precious")
+    (releases / "notes.txt").write_text("mine")
+    (releases / "1.0.0-0123456789ab").symlink_to("backup")
+    site.apply("1.0.0")
+    site.apply("1.1.0")
+    site.apply("1.2.0")
+    assert _gc(site).folders == 1
+    assert (releases / "1.0.0-0123456789ab" / "data").read_text() == "precious"
+    assert (releases / "notes.txt").read_text() == "mine"
+    assert serving(site) == "1.2.0"
+
+
+def test_what_no_release_needs_goes_before_anything_is_recorded(
+    site: Isolated, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """On a full disk the rests of a failed import are what makes room for the record."""
+    orphan = site.folder / "store" / "packs" / ("ab" * 32 + ".zst")
+    orphan.write_bytes(b"left by an import that was cut short")
+
+    def full(*_: object) -> None:
+        raise StoreError("no space left on device")
+
+    monkeypatch.setattr(Site, "commit", full)
+    with pytest.raises(StoreError):
+        _gc(site)
+    assert not orphan.exists()

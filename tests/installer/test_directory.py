@@ -16,7 +16,7 @@ from shop import events, runs, serving, shop
 from worlds import Connected, Isolated, sample
 
 from installer.environment import load
-from sealift.errors import MalformedError, UsageError
+from sealift.errors import MalformedError, StoreError, UsageError
 
 HARDLINK, REFLINK, NONE = "    reuse: hardlink\n", "    reuse: reflink\n", "    reuse: none\n"
 
@@ -319,3 +319,12 @@ def _used(folder: Path) -> int:
     os.sync()
     status = os.statvfs(folder)
     return (status.f_blocks - status.f_bfree) * status.f_frsize
+
+
+def test_a_path_that_the_system_cannot_take_is_the_disks_refusal(site: Isolated) -> None:
+    """A component longer than a name may be, though the whole path is short enough."""
+    path = site.environment("1.1.0")
+    path.write_text(path.read_text().replace(str(site.srv), f"/srv/{'a' * 300}"))
+    with pytest.raises(StoreError, match="name too long"):
+        site.installation.apply(load(path))
+    assert serving(site) == "1.0.0"

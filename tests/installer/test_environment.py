@@ -8,10 +8,10 @@ import sys
 from pathlib import Path
 
 import pytest
+from complaints import complaints
 
 from installer.environment import CommandCheck, Environment, HttpCheck, TargetWanted, load, of, schema
 from sealift import hooks
-from sealift.errors import UsageError
 
 ROOT = Path(__file__).parents[2]
 SMALLEST = """\
@@ -35,12 +35,7 @@ def written(folder: Path, text: str) -> Path:
 def refused(folder: Path, text: str) -> list[str]:
     """The lines of the message that refuses `text`, from the line number on."""
     path = written(folder, text)
-    with pytest.raises(UsageError) as caught:
-        load(path)
-    assert caught.value.exit_code == 2
-    whole = caught.value.message + (f" ({caught.value.hint})" if caught.value.hint else "")
-    assert all(line.startswith(f"{path}:") for line in whole.splitlines())
-    return [line.removeprefix(f"{path}:") for line in whole.splitlines()]
+    return complaints(path, lambda: load(path))
 
 
 def test_the_smallest_environment_is_read(tmp_path: Path) -> None:

@@ -41,7 +41,7 @@ def test_enroll_says_what_it_did(call: Call, connected: Connected, tmp_path: Pat
     """The first time, and the second."""
     arguments = ("enroll", "--site", tmp_path / "new", "--root", connected.first_root)
     assert call(*arguments, "--fingerprint", connected.fingerprint) == 0
-    assert call.out.startswith(f"enrolled {tmp_path}/new as site new, with root 1\n")
+    assert call.out.startswith(f"enrolled the site in {tmp_path}/new: name new, root 1\n")
     assert call.document(*arguments, "--fingerprint", connected.fingerprint)["created"] is False
 
 
@@ -142,6 +142,16 @@ def test_plan_changes_nothing(call: Call, deployed: Isolated) -> None:
     assert deployed.fingerprint_of_everything() == before
 
 
+def test_a_dry_run_of_apply_shows_the_plan(call: Call, deployed: Isolated) -> None:
+    """The same text and the same document."""
+    environment = deployed.environment("1.1.0")
+    call("plan", environment)
+    planned = call.out
+    call("apply", environment, "--dry-run")
+    assert call.out == planned
+    assert call.document("apply", environment, "--dry-run") == call.document("plan", environment)
+
+
 def test_apply_and_rollback_say_what_they_did(call: Call, deployed: Isolated) -> None:
     """And once more, with json."""
     assert call("apply", deployed.environment("1.1.0")) == 0
@@ -177,7 +187,7 @@ def test_a_stranded_deployment_ends_with_10(call: Call, deployed: Isolated) -> N
     assert f"{deployed.srv} should serve 1.0.0-" in call.err
     assert "then run the same command again" in call.err
     assert call("status") == 0
-    assert "an interrupted apply is finished or undone by the next apply or rollback" in call.out
+    assert "the apply of shop@1.1.0 was interrupted, and is finished or undone by the next" in call.out
     current.rmdir()
     assert call("apply", deployed.environment("1.0.0")) == 0
     assert "undid it: shop@1.0.0 serves" in call.out

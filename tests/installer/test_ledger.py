@@ -11,7 +11,8 @@ from pathlib import Path
 
 import pytest
 
-from installer.ledger import LINE_MAX, START, TORN, Head, Ledger, event
+from installer.event import event
+from installer.ledger import LINE_MAX, START, TORN, Head, Ledger
 from sealift.digest import sha256
 from sealift.errors import IntegrityError, StoreError, TrustError
 

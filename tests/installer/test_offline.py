@@ -126,8 +126,8 @@ def _after(connected: Connected) -> str:
     moment = connected.now.isoformat()
     return (
         "from datetime import datetime\n"
-        "import installer.cli.options as options\n"
-        f"options.utc_now = lambda: datetime.fromisoformat({moment!r})\n"
+        "import sealift.cli\n"
+        f"sealift.cli.utc_now = lambda: datetime.fromisoformat({moment!r})\n"
         "from installer.cli import main\n"
         "main()\n"
     )

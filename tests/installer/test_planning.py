@@ -219,5 +219,5 @@ def test_the_document_of_a_plan_says_all_of_it() -> None:
                 "to": _identity("1.1"),
             }
         ],
-        "policy": ["none: whatever the site's root signed may be deployed"],
+        "policy": ["none: whatever this site has admitted may be deployed"],
     }

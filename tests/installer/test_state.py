@@ -14,8 +14,9 @@ from typing import Any
 import msgspec
 import pytest
 
-from installer import ledger as ledgers
-from installer.site import STORE, Site
+from installer.event import Event, event
+from installer.folder import STORE
+from installer.site import Site
 from installer.state import Admitted, Marks, State, read_marks
 from sealift.digest import sha256
 from sealift.errors import MalformedError, SealiftError, StoreError, TrustError
@@ -66,10 +67,10 @@ def _next(state: State, **changes: Any) -> State:
     return msgspec.structs.replace(state, **wanted)
 
 
-def _events(state: State) -> list[ledgers.Event]:
+def _events(state: State) -> list[Event]:
     return [
-        ledgers.event("admitted", {"release": f"shop@{len(state.admitted)}"}, NOW),
-        ledgers.event("repaired", {"packs": 0}, NOW),
+        event("admitted", {"release": f"shop@{len(state.admitted)}"}, NOW),
+        event("repaired", {"packs": 0}, NOW),
     ]
 
 

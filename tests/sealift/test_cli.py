@@ -434,3 +434,9 @@ def test_table_aligns_and_makes_safe() -> None:
 def test_table_without_rows_is_empty() -> None:
     """Nothing to show is shown as nothing, not as a header."""
     assert cli.table([], header=("name",)) == ""
+
+
+def test_there_is_at_least_one_worker() -> None:
+    """The processors that this process may use, where `--threads` says nothing."""
+    assert cli.workers(None) >= 1
+    assert cli.workers(3) == 3

@@ -9,23 +9,17 @@ import time
 from collections.abc import Iterator
 
 import pytest
+from alarms import no_longer_than
 
-from sealift.crew import Channel, Crew, hands
+from sealift.crew import Channel, Crew
 from sealift.errors import IntegrityError, SealiftError
 
 
 @pytest.fixture(autouse=True)
 def _no_hang() -> Iterator[None]:
     """A crew that waits for ever fails its test instead."""
-
-    def late(*_: object) -> None:
-        raise TimeoutError("the crew hangs")
-
-    former = signal.signal(signal.SIGALRM, late)
-    signal.alarm(20)
-    yield
-    signal.alarm(0)
-    signal.signal(signal.SIGALRM, former)
+    with no_longer_than(20, "the crew"):
+        yield
 
 
 def double(channel: Channel) -> None:
@@ -198,8 +192,3 @@ def test_a_refusal_is_told_though_the_worker_is_gone() -> None:
 
     with pytest.raises(IntegrityError), Crew(1, refuse) as crew:
         list(crew.run(slow(), ahead=3))
-
-
-def test_there_is_at_least_one_hand() -> None:
-    """The processors that this process may use."""
-    assert hands() >= 1

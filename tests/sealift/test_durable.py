@@ -13,7 +13,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from sealift.durable import TEMPORARY, disk_error, locked, make_folder, storing, write_all, write_file
+from sealift.durable import TEMPORARY, Draft, disk_error, locked, make_folder, storing, write_all, write_file
 from sealift.errors import StoreError
 
 
@@ -93,6 +93,26 @@ def test_a_link_in_place_of_the_temporary_name_is_not_followed(tmp_path: Path) -
     with pytest.raises(StoreError):
         write_file(tmp_path / "file", b"new")
     assert (tmp_path / "victim").read_bytes() == b"precious"
+
+
+def test_a_draft_that_is_not_kept_leaves_nothing(tmp_path: Path) -> None:
+    """The end of the work on it is enough, whatever ended it."""
+    with Draft(tmp_path / "draft") as draft:
+        draft.write(b"half")
+        assert os.listdir(tmp_path) == ["draft"]
+    assert not os.listdir(tmp_path)
+
+
+def test_a_draft_that_is_kept_takes_the_place_of_what_was_there(tmp_path: Path) -> None:
+    """It has its own name as soon as it is kept, and ending the work on it changes nothing."""
+    (tmp_path / "file").write_bytes(b"former")
+    with Draft(tmp_path / "draft") as draft:
+        draft.write(b"new ")
+        draft.write(b"content")
+        assert (tmp_path / "file").read_bytes() == b"former"
+        draft.keep(tmp_path / "file", sync=False)
+    assert (tmp_path / "file").read_bytes() == b"new content"
+    assert os.listdir(tmp_path) == ["file"]
 
 
 def test_folders_are_made_with_their_parents(tmp_path: Path) -> None:

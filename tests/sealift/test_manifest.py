@@ -9,7 +9,7 @@ import pytest
 
 from sealift import hooks, manifest
 from sealift.errors import MalformedError
-from sealift.listing import Blob, ListingBlob
+from sealift.listing import CONTENT_MAX, Blob, ListingBlob
 from sealift.manifest import Artifact, Bundle, Part, Release, ReleaseBlob, encode
 
 DIGEST = "ab" * 32
@@ -194,3 +194,13 @@ def test_target_paths_are_those_of_the_format() -> None:
     """Where TUF metadata lists manifests."""
     assert manifest.target_of_release("shop", "1.0.0") == "releases/shop/1.0.0.json"
     assert manifest.target_of_bundle(DIGEST) == f"bundles/{DIGEST}.json"
+
+
+def test_the_trees_of_a_release_are_bounded_together() -> None:
+    """Many artifacts, each with a tree below the limit, cannot ask for more than one tree may."""
+    half = ListingBlob(sha256=DIGEST, length=10, size=(CONTENT_MAX >> 1) + 1)
+    two = tuple(
+        Artifact(name=name, kind="files", digest=DIGEST, tree=half, files=1, bytes=2) for name in ("api", "web")
+    )
+    with pytest.raises(MalformedError, match="together"):
+        manifest.release(encode(Release(format=1, type="release", name="shop", version="1.0.0", artifacts=two)))
