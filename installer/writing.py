@@ -11,7 +11,9 @@ The destination must be a new folder that only this process can enter.
 from __future__ import annotations
 
 import ctypes
+import itertools
 import os
+from array import array
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -26,6 +28,8 @@ from sealift.tree import Entry, position
 from .placing import CopyTask, FrameTask, Piece, Reuse, ReuseTask, placing
 from .store import Store
 
+_MANY = 100_000
+"""Files from which on memory counts for more than a further look at the trees."""
 _BATCH = 256
 
 
@@ -83,8 +87,11 @@ class _Writer:
         self._former = former
         self._progress = progress
         self._unusable: set[str] = set()
-        self._numbers: dict[bytes, Piece] = {}
-        """Where each chunk is written first, by its digest; its place among them is its number."""
+        self._distinct = 0
+        """Distinct chunks so far: the number of the next."""
+        self._recurring = _recurring(deployable.release, store)
+        self._first: dict[bytes, Piece] = {}
+        """Where a chunk that may come again is written first, by its digest."""
         self._pending: dict[int, Piece] = {}
         self._sizes: dict[int, int] = {}
         self._copies: list[tuple[str, int, Piece]] = []
@@ -184,21 +191,40 @@ class _Writer:
                     _create(f"{self._destination}/{path}", mode)
                 offset = 0
                 for digest, size in entry.pieces():
-                    piece = (path, offset, size, mode, size == entry.size)
-                    number = len(self._numbers)
-                    first = self._numbers.setdefault(bytes.fromhex(digest), piece)
+                    piece = first = (path, offset, size, mode, size == entry.size)
+                    if self._recurring is None or _prefix(digest) in self._recurring:
+                        first = self._first.setdefault(bytes.fromhex(digest), piece)
                     if first is piece:
-                        self._sizes[number] = size
+                        self._sizes[self._distinct] = size
                         if wanted:
-                            self._pending[number] = piece
+                            self._pending[self._distinct] = piece
+                        self._distinct += 1
                     elif wanted:
                         self._copies.append((first[0], first[1], piece))
                     offset += size
-            yield len(self._numbers)
+            yield self._distinct
 
     def _copy_tasks(self) -> Iterator[CopyTask]:
         for start in range(0, len(self._copies), _BATCH):
             yield CopyTask(self._copies[start : start + _BATCH])
+
+
+def _recurring(release: Release, store: Store) -> frozenset[int] | None:
+    """The starts of the digests that may come more than once; None, which means any, for a release of few files.
+
+    A further look at the trees of a large release saves hundreds of bytes of memory for each of its chunks.
+    """
+    if sum(artifact.files for artifact in release.artifacts) < _MANY:
+        return None
+    starts = array("Q")
+    for artifact in release.artifacts:
+        for entry in store.entries(artifact):
+            starts.extend(map(_prefix, entry.chunks))
+    return frozenset(one for one, next_one in itertools.pairwise(sorted(starts)) if one == next_one)
+
+
+def _prefix(digest: str) -> int:
+    return int(digest[:16], 16)
 
 
 class _Same:

@@ -15,6 +15,7 @@ from mounts import xfs
 from shop import events, runs, serving, shop
 from worlds import Connected, Isolated, sample
 
+import installer.writing
 from installer.environment import load
 from sealift.errors import MalformedError, StoreError, UsageError
 
@@ -328,3 +329,16 @@ def test_a_path_that_the_system_cannot_take_is_the_disks_refusal(site: Isolated)
     with pytest.raises(StoreError, match="name too long"):
         site.installation.apply(load(path))
     assert serving(site) == "1.0.0"
+
+
+@pytest.mark.parametrize("many", [1, 1_000_000], ids=["as a large release", "as a small one"])
+def test_chunks_that_come_again_are_written_wherever_they_belong(
+    connected: Connected, isolated: Isolated, monkeypatch: pytest.MonkeyPatch, many: int
+) -> None:
+    """Of a large release, only the chunks that recur are remembered; what is written is the same."""
+    monkeypatch.setattr(installer.writing, "_MANY", many)
+    files = {**sample(), **{f"again/{name}": content for name, content in sample().items()}, "other": b"o" * 3000}
+    isolated.admit(connected.bundle("1.0.0", files))
+    isolated.apply("1.0.0")
+    current = isolated.srv / "current"
+    assert {str(path.relative_to(current)): path.read_bytes() for path in current.rglob("*") if path.is_file()} == files
