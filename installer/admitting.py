@@ -123,14 +123,14 @@ def _check_room(bundle: Reader, opened: Opened, store: Store) -> None:
     """Refuse before anything is written where the disk cannot take what is missing."""
     missing = 0
     files = {
-        (kind, blob.sha256): blob.length
+        store.path(kind, blob): blob.length
         for content in opened.contents
         for kind, blobs in opening.blobs_of(content)
         for blob in blobs
     }
-    for (kind, digest), length in files.items():
+    for path, length in files.items():
         with contextlib.suppress(OSError):
-            if (store.folder / kind / f"{digest}.zst").stat().st_size == length:
+            if path.stat().st_size == length:
                 continue
         missing += length
     with storing(store.folder):
@@ -146,7 +146,7 @@ def _check_room(bundle: Reader, opened: Opened, store: Store) -> None:
 def _keep_listings(bundle: Reader, content: Content, store: Store) -> None:
     checked = {(kind, blob.sha256): blob for kind, blob, _ in listings(bundle, content)}
     for (kind, digest), blob in checked.items():
-        path = store.folder / kind / f"{digest}.zst"
+        path = store.path(kind, blob)
         if not sound(path, blob):
             compressed = bundle.read(member_of(bundle, kind, blob))
             check(compressed, digest, path.name)

@@ -201,11 +201,11 @@ class Installation:
         targets = self.targets(plan.environment)
         self.deployments.keep_journal(journal)
         with self._failing(journal, targets):
-            staged = self._stage(plan, targets)
-            run_hooks(plan, self._store.release(plan.admitted.part.release), staged, "before")
+            deployable = self._deployable(plan.admitted)
+            staged = self._stage(plan, deployable, targets)
+            run_hooks(plan, deployable.release, staged, "before")
             journal = self._advance(journal, "switching")
         with self._failing(journal, targets):
-            deployable = self._deployable(plan.admitted)
             for step, target in zip(plan.steps, targets, strict=True):
                 target.activate(step.after)
                 if problem := target.check(deployable, deep=False):
@@ -228,8 +228,8 @@ class Installation:
         self.deployments.keep_journal(journal)
         return journal
 
-    def _stage(self, plan: Plan, targets: Sequence[Target]) -> list[Staged]:
-        deployable, former = self._deployable(plan.admitted), self._former(plan.before)
+    def _stage(self, plan: Plan, deployable: Deployable, targets: Sequence[Target]) -> list[Staged]:
+        former = self._former(plan.before)
         total = sum(artifact.bytes for artifact in deployable.release.artifacts)
         staged = []
         for target in targets:

@@ -29,17 +29,21 @@ class Store:
     def __init__(self, folder: Path) -> None:
         self.folder = folder
 
+    def path(self, kind: str, blob: Blob) -> Path:
+        """Where a file of a kind (`packs`, `trees`, `index`) is or would be."""
+        return self.folder / kind / file_name(blob)
+
     def pack(self, blob: Blob) -> Path:
         """Where a pack is or would be."""
-        return self.folder / "packs" / file_name(blob)
+        return self.path("packs", blob)
 
     def tree(self, blob: Blob) -> Path:
         """Where a tree is or would be."""
-        return self.folder / "trees" / file_name(blob)
+        return self.path("trees", blob)
 
     def index(self, blob: Blob) -> Path:
         """Where an index is or would be."""
-        return self.folder / "index" / file_name(blob)
+        return self.path("index", blob)
 
     def manifest(self, blob: Blob) -> Path:
         """Where a manifest is or would be."""

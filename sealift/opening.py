@@ -24,7 +24,7 @@ from . import tree as trees
 from .container import Member, Reader
 from .digest import check
 from .errors import IntegrityError, MalformedError, TrustError
-from .listing import Blob, ListingBlob
+from .listing import Blob, ListingBlob, file_name
 from .manifest import Bundle, Part, Release, target_of_bundle, target_of_release
 from .progress import Progress
 from .trust import Refreshed, Trust, refresh
@@ -132,7 +132,7 @@ def member_of(bundle: Reader, kind: str, blob: Blob) -> Member:
         MalformedError: it is missing.
         IntegrityError: it has another size.
     """
-    return _of(bundle, f"{kind}/{blob.sha256}.zst", blob)
+    return _of(bundle, f"{kind}/{file_name(blob)}", blob)
 
 
 def _check_members(bundle: Reader, manifest: Member, contents: tuple[Content, ...]) -> None:

@@ -104,7 +104,7 @@ def test_an_interrupted_operation_of_another_environment_keeps_its_folder(site: 
     path.write_text(path.read_text().replace("plant-7", "plant-8"))
     work = site.installation
     plan = work.plan(load(path))
-    work._stage(plan, work.targets(plan.environment))
+    work._stage(plan, work._deployable(plan.admitted), work.targets(plan.environment))
     work.deployments.keep_journal(
         Journal(operation="1", action="apply", phase="staging", before=plan.before, after=plan.after, served=(None,))
     )
