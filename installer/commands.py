@@ -16,6 +16,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from sealift import interrupt
+
 OUTPUT_MAX = 64 << 10
 """Bytes of output that are kept: the last ones."""
 PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
@@ -41,26 +43,26 @@ def run(arguments: Sequence[str], *, timeout: float, folder: Path | None, variab
         variables: what its environment holds besides PATH, LANG and HOME.
     """
     environment = {"PATH": PATH, "LANG": "C.UTF-8", "HOME": os.environ.get("HOME", "/"), **variables}
+    process: subprocess.Popen[bytes] | None = None
     try:
-        process = subprocess.Popen(
-            list(arguments),
-            stdin=subprocess.DEVNULL,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.STDOUT,
-            cwd=folder or "/",
-            env=environment,
-            start_new_session=True,
-        )
-    except OSError as error:
-        return Outcome(problem=f"cannot be run: {(error.strerror or '').lower()}", output="")
-    try:
+        with interrupt.held_back():
+            process = subprocess.Popen(
+                list(arguments),
+                stdin=subprocess.DEVNULL,
+                stdout=subprocess.PIPE,
+                stderr=subprocess.STDOUT,
+                cwd=folder or "/",
+                env=environment,
+                start_new_session=True,
+            )
         output, in_time = _collect(process, time.monotonic() + timeout)
+    except OSError as error:
+        if process is not None:
+            raise
+        return Outcome(problem=f"cannot be run: {(error.strerror or '').lower()}", output="")
     finally:
-        with contextlib.suppress(ProcessLookupError, PermissionError):
-            os.killpg(process.pid, signal.SIGKILL)
-        process.wait()
-        if process.stdout:
-            process.stdout.close()
+        if process is not None:
+            _end(process)
     text = output.decode("utf-8", "replace")
     if not in_time:
         return Outcome(problem=f"did not end within {timeout:g} seconds", output=text)
@@ -68,6 +70,15 @@ def run(arguments: Sequence[str], *, timeout: float, folder: Path | None, variab
         how = f"exit code {process.returncode}" if process.returncode > 0 else f"signal {-process.returncode}"
         return Outcome(problem=f"failed with {how}", output=text)
     return Outcome(problem=None, output=text)
+
+
+def _end(process: subprocess.Popen[bytes]) -> None:
+    """Kill what is left of a program and of its children."""
+    with contextlib.suppress(ProcessLookupError, PermissionError):
+        os.killpg(process.pid, signal.SIGKILL)
+    process.wait()
+    if process.stdout:
+        process.stdout.close()
 
 
 def _collect(process: subprocess.Popen[bytes], deadline: float) -> tuple[bytes, bool]:

@@ -22,6 +22,7 @@ from collections import deque
 from collections.abc import Callable, Iterator
 from typing import Any
 
+from . import interrupt
 from .errors import SealiftError
 
 _SIZE = struct.Struct("<I")
@@ -153,7 +154,8 @@ class Crew:
         sys.stderr.flush()
         try:
             for _ in range(count):
-                self._fork(body, slot)
+                with interrupt.held_back():
+                    self._fork(body, slot)
         except BaseException:
             self._end(kill=True)
             raise

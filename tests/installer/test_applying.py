@@ -6,11 +6,13 @@ import http.server
 import os
 import shutil
 import signal
+import subprocess
 import threading
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import msgspec
 import pytest
@@ -422,6 +424,29 @@ def test_a_signal_while_a_hook_runs_kills_the_hook(site: Isolated, script: Calla
         signal.signal(signal.SIGINT, former)
     assert _unchanged(site)
     _wait_for(lambda: _gone(int((tmp_path / "hook").read_text())))
+
+
+def test_a_signal_while_a_hook_starts_kills_the_hook(
+    site: Isolated, script: Callable[..., Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The hook runs, and the call that started it has not returned: it is known all the same, and ended."""
+    started: list[int] = []
+
+    class Interrupted(subprocess.Popen[bytes]):
+        def __init__(self, *arguments: Any, **options: Any) -> None:
+            super().__init__(*arguments, **options)
+            started.append(self.pid)
+            signal.raise_signal(signal.SIGINT)
+
+    monkeypatch.setattr(subprocess, "Popen", Interrupted)
+    former = signal.signal(signal.SIGINT, signal.default_int_handler)
+    try:
+        with pytest.raises(KeyboardInterrupt):
+            site.apply("1.1.0", more=_hook("after-switch", script("sleep 600")))
+    finally:
+        signal.signal(signal.SIGINT, former)
+    assert _unchanged(site)
+    assert _gone(started[0])
 
 
 class _Interrupter(Silent):

@@ -1,0 +1,61 @@
+"""Ctrl-C waits for the end of a short block, and is never lost."""
+
+from __future__ import annotations
+
+import signal
+import threading
+from collections.abc import Iterator
+
+import pytest
+
+from sealift import interrupt
+
+
+@pytest.fixture(autouse=True)
+def hear() -> Iterator[None]:
+    """SIGINT interrupts, whatever the tests were started by."""
+    former = signal.signal(signal.SIGINT, signal.default_int_handler)
+    yield
+    signal.signal(signal.SIGINT, former)
+
+
+def test_a_signal_inside_the_block_is_heard_at_its_end() -> None:
+    """What the block does is done, and then the interrupt comes."""
+    done: list[str] = []
+
+    def work() -> None:
+        with interrupt.held_back():
+            signal.raise_signal(signal.SIGINT)
+            done.append("all of it")
+
+    with pytest.raises(KeyboardInterrupt):
+        work()
+    assert done
+
+
+def test_after_the_block_signals_are_heard_at_once() -> None:
+    """The former handler is back, after a failure too."""
+    with pytest.raises(ValueError, match="boom"), interrupt.held_back():
+        raise ValueError("boom")
+    assert signal.getsignal(signal.SIGINT) is signal.default_int_handler
+
+
+def test_an_ignored_signal_stays_ignored() -> None:
+    """A program that was started with SIGINT ignored, as `nohup` and shells do, keeps it so for its children."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    with interrupt.held_back():
+        assert signal.getsignal(signal.SIGINT) is signal.SIG_IGN
+
+
+def test_another_thread_runs_the_block_unchanged() -> None:
+    """Only the main thread may set a handler."""
+    seen: list[object] = []
+
+    def work() -> None:
+        with interrupt.held_back():
+            seen.append(signal.getsignal(signal.SIGINT))
+
+    thread = threading.Thread(target=work)
+    thread.start()
+    thread.join()
+    assert seen == [signal.default_int_handler]
