@@ -13,6 +13,7 @@ The file is TUF's canonical JSON, and so are the bytes that are signed.
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from typing import Annotated, Any, Literal
 
@@ -63,6 +64,17 @@ class Waiver(
     def signed(self) -> dict[str, Any]:
         """The signed part as a JSON tree."""
         return dict(msgspec.to_builtins(self))
+
+
+@dataclass(frozen=True, kw_only=True)
+class Accepted:
+    """A waiver that holds for a bundle, at a site, at a time."""
+
+    waiver: Waiver
+    sha256: str
+    """Of its file."""
+    signers: tuple[str, ...]
+    """The key ids that signed it."""
 
 
 def waiver(
@@ -142,7 +154,7 @@ def read(content: bytes) -> tuple[Waiver, dict[str, str]]:
 
 def accept(
     content: bytes, root: Document, timestamp: Document, *, reference: datetime, site: str | None = None
-) -> Waiver:
+) -> Accepted:
     """Refuse a waiver unless `root` lets its signers waive, and it is for this timestamp, time and site.
 
     Args:
@@ -157,7 +169,7 @@ def accept(
         TrustError: it does not hold here.
     """
     found, signatures = read(content)
-    _check_signatures(found, signatures, root)
+    signers = _signers(found, signatures, root)
     if (found.timestamp.version, found.timestamp.sha256) != (timestamp.version, sha256(timestamp.content)):
         raise TrustError(
             f"the waiver is for another bundle: it names timestamp {found.timestamp.version}"
@@ -176,10 +188,11 @@ def accept(
         )
     if now >= time_of(found.expires, "the waiver"):
         raise TrustError(f"the waiver expired at {found.expires}, and it is {now:%Y-%m-%dT%H:%M:%SZ} here", hint=_ASK)
-    return found
+    return Accepted(waiver=found, sha256=sha256(content), signers=signers)
 
 
-def _check_signatures(found: Waiver, signatures: Mapping[str, str], root: Document) -> None:
+def _signers(found: Waiver, signatures: Mapping[str, str], root: Document) -> tuple[str, ...]:
+    """The key ids that signed it, as many as the waiver role needs or more."""
     from securesystemslib.exceptions import Error as SecureSystemsError
     from securesystemslib.signer import Key, Signature
 
@@ -188,7 +201,7 @@ def _check_signatures(found: Waiver, signatures: Mapping[str, str], root: Docume
         raise TrustError(
             f"root {root.version} lets nobody waive an expiry", hint="ask for a fresh export, or for a new root"
         )
-    good = 0
+    good = []
     for keyid in role.keyids:
         if keyid in signatures:
             key = Key.from_dict(keyid, dict(root.signed["keys"][keyid]))
@@ -196,8 +209,10 @@ def _check_signatures(found: Waiver, signatures: Mapping[str, str], root: Docume
                 key.verify_signature(Signature(keyid, signatures[keyid]), message(found.signed))
             except (SecureSystemsError, ValueError) as error:
                 raise TrustError(f"the waiver bears a signature of {keyid[:8]} that is not good", hint=_ASK) from error
-            good += 1
-    if good < role.threshold:
+            good.append(keyid)
+    if len(good) < role.threshold:
         raise TrustError(
-            f"the waiver is signed by {good} of the {role.threshold} keys of the waiver role that are needed", hint=_ASK
+            f"the waiver is signed by {len(good)} of the {role.threshold} keys of the waiver role that are needed",
+            hint=_ASK,
         )
+    return tuple(good)

@@ -17,7 +17,7 @@ import pytest
 from installer.event import Event, event
 from installer.folder import STORE
 from installer.site import Site
-from installer.state import Admitted, Marks, State, read_marks
+from installer.state import FORMAT, SINCE, Admitted, Marks, State, read_marks
 from sealift.digest import sha256
 from sealift.errors import MalformedError, SealiftError, StoreError, TrustError
 from sealift.listing import Blob, ListingBlob
@@ -117,7 +117,7 @@ def test_enrolment_is_in_the_ledger(folder: Path, root: bytes) -> None:
 def test_an_enrolled_site_opens_with_its_state(folder: Path, root: bytes) -> None:
     """What was enrolled is what is opened."""
     state = Site.open(folder).state
-    assert (state.generation, state.name, state.enrolled, state.newest) == (1, "site", NOW, NOW)
+    assert (state.generation, state.name, state.enrolled, state.newest) == (1, "site", NOW, SINCE)
     assert state.trust.roots == (root,)
     assert state.versions == Versions(root=1)
 
@@ -269,7 +269,7 @@ def test_an_edited_state_is_an_error(folder: Path) -> None:
 def test_a_newer_format_is_named(folder: Path, name: str) -> None:
     """An older installer does not guess at a newer one's files."""
     path = folder / name
-    path.write_bytes(path.read_bytes().replace(b'"format":1', b'"format":2,"new":{}'))
+    path.write_bytes(path.read_bytes().replace(b'"format":%d' % FORMAT, b'"format":%d,"new":{}' % (FORMAT + 1)))
     with pytest.raises(TrustError, match="written by a newer sealift"):
         Site.open(folder)
 
