@@ -7,15 +7,13 @@ from termed import TermedDepot
 
 from sealift.digest import sha256
 from sealift.errors import MalformedError, TrustError
-from sealift.root_terms import FIELD, Terms, terms
+from sealift.root_terms import FIELD, Purpose, Terms, terms
 from sealift.trust import Trust, anchor, refresh
 from tests.tufmaker import NOW, Depot, Tree, key_id, seal, signer
 
 
-def _anchored(root: bytes, purpose: str = "production") -> Trust:
-    return anchor(
-        root, sha256(root), reference=NOW, purpose="development" if purpose == "development" else "production"
-    )
+def _anchored(root: bytes, purpose: Purpose = "production") -> Trust:
+    return anchor(root, sha256(root), reference=NOW, purpose=purpose)
 
 
 def _with(tree: Tree, depot: Depot) -> bytes:
@@ -36,7 +34,7 @@ def test_a_development_root_is_no_anchor_of_a_production_site() -> None:
 
 
 @pytest.mark.parametrize("purpose", [None, "production"])
-def test_a_production_root_is_no_anchor_of_a_development_site(purpose: str | None) -> None:
+def test_a_production_root_is_no_anchor_of_a_development_site(purpose: Purpose | None) -> None:
     """16: neither is a real root enrolled where development keys are expected."""
     root = TermedDepot(purpose=purpose).root()
     with pytest.raises(TrustError, match="the root is for production, and this site is to be one for development"):
@@ -44,12 +42,12 @@ def test_a_production_root_is_no_anchor_of_a_development_site(purpose: str | Non
 
 
 @pytest.mark.parametrize("purposes", [(None, "development"), ("development", None), ("development", "production")])
-def test_a_root_chain_keeps_its_purpose(purposes: tuple[str | None, str | None]) -> None:
+def test_a_root_chain_keeps_its_purpose(purposes: tuple[Purpose | None, Purpose | None]) -> None:
     """16: not even a full quorum makes a production chain one for development, or the other way round."""
     before = TermedDepot(purpose=purposes[0])
     after = TermedDepot(keys=before.keys, purpose=purposes[1])
     trust = _anchored(before.root(), purposes[0] or "production")
-    with pytest.raises(TrustError, match="2.root.json is a root for .*, and the one before it is for"):
+    with pytest.raises(TrustError, match=r"2\.root\.json is a root for .*, and the one before it is for"):
         refresh(trust, after.offer(roots={2: after.root(2)}), reference=NOW)
 
 
