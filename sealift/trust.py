@@ -226,6 +226,9 @@ def _workflow() -> Callable[[bytes], TrustedMetadataSet]:
     """
     import tuf
 
+    from .hybrid import register
+
+    register()
     name = "tuf.ngclient"
     there = name in sys.modules
     if not there:
