@@ -139,7 +139,7 @@ def test_a_key_is_of_no_other_kind_than_its_own(make: Any, other: Any) -> None:
 @pytest.mark.parametrize("keyval", [{}, {"public": 1}, {"public": "ab" * 2049}, {"public": "", "private": ""}])
 def test_a_value_of_another_form_is_refused(keyval: dict[str, Any]) -> None:
     """A key value is one public key, of bounded length."""
-    with pytest.raises(MalformedError, match="not one public key|an unknown field"):
+    with pytest.raises(MalformedError, match=r"not one public key|an unknown field"):
         parts("ed25519", "ed25519", keyval, "ab" * 32, "it")
 
 

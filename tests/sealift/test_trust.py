@@ -23,7 +23,6 @@ from tests.tufmaker import (
     Tree,
     dump,
     ecdsa_signer,
-    key_id,
     key_tree,
     load,
     seal,
@@ -164,21 +163,6 @@ def test_ecdsa_keys_count(depot: Depot) -> None:
     """A root may be signed with ECDSA on P-256."""
     mixed = replace(depot, keys={**depot.keys, "root": [ecdsa_signer()]})
     assert refresh(_anchored(mixed.root()), mixed.offer(), reference=NOW).root_version == 1
-
-
-def test_delegations_are_passed_over(depot: Depot, enrolled: Trust) -> None:
-    """Targets that delegate are fine, and their delegations count for nothing yet."""
-    key = signer()
-    rule: Tree = {"name": "team", "keyids": [key_id(key)], "threshold": 1, "terminating": True, "paths": ["releases/*"]}
-    targets = depot.targets(2, FILES, delegations={"keys": {key_id(key): key_tree(key)}, "roles": [rule]})
-    snapshot = depot.snapshot(2, targets)
-    offered = {
-        "timestamp.json": depot.timestamp(2, snapshot),
-        "2.snapshot.json": snapshot,
-        "2.targets.json": targets,
-        "1.team.json": b"whatever",
-    }
-    assert set(refresh(enrolled, offered, reference=NOW).targets) == set(FILES)
 
 
 def test_a_chain_of_three_rotations_is_walked(depot: Depot, enrolled: Trust) -> None:
