@@ -16,7 +16,7 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import msgspec
-from securesystemslib.signer import CryptoSigner
+from securesystemslib.signer import Signer
 from tuf.api.metadata import Root, Snapshot, Targets, Timestamp
 
 from sealift.durable import TEMPORARY, make_folder, storing, sync_folder, write_file
@@ -155,7 +155,7 @@ def refuse_occupied(depot: Path) -> int:
 
 def _make_keys(
     depot: Path, root_keys: int, passphrase: bytes | None, rounds: int, unsafe_unencrypted: bool
-) -> list[CryptoSigner]:
+) -> list[Signer]:
     """The root keys, then the online key."""
     folder = depot / depots.Settings().keys
     make_folder(folder, mode=0o700)
@@ -167,7 +167,7 @@ def _make_keys(
 
 
 def _make_metadata(
-    depot: Path, signers: list[CryptoSigner], threshold: int, root_expires: datetime, expires: datetime
+    depot: Path, signers: list[Signer], threshold: int, root_expires: datetime, expires: datetime
 ) -> None:
     *root_signers, online = signers
     root = Root(expires=root_expires, consistent_snapshot=True)

@@ -17,6 +17,7 @@ from tuf.api.serialization import DeserializationError
 from sealift import tuf_rules
 from sealift.durable import storing
 from sealift.errors import MalformedError, TrustError, UsageError
+from sealift.hybrid import register
 
 from .reading import read_bounded
 
@@ -44,6 +45,7 @@ def parse(content: bytes, role: type[T], where: Path | str) -> Metadata[T]:
         TrustError: it is a root whose keys or thresholds do not mean what they say.
     """
     tuf_rules.read(role.type, content, str(where))
+    register()
     try:
         metadata: Metadata[T] = Metadata.from_bytes(content)
     except DeserializationError as error:

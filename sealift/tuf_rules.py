@@ -11,9 +11,6 @@ they are authenticated. It is bounded therefore: a cap on the length by role, no
 
 from __future__ import annotations
 
-import base64
-import binascii
-import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -22,13 +19,14 @@ from typing import Annotated, Any, TypeVar
 import msgspec
 from msgspec import Meta
 
-from .digest import HEX, sha256
+from .digest import HEX
 from .errors import MalformedError, TrustError
 from .names import NAMESPACE, check_path, check_release, check_version, folded, visible
+from .public_keys import SIGNATURE_MAX, key_id, parts
 from .root_terms import WAIVER, Purpose, Role, Terms, check_role, terms
 from .strict_json import INTEGER_MAX, parse
 
-CAPS = {"root": 512 * 1024, "timestamp": 16 * 1024, "snapshot": 2 * 1024 * 1024, "targets": 5 * 1024 * 1024}
+CAPS = {"root": 512 * 1024, "timestamp": 64 * 1024, "snapshot": 2 * 1024 * 1024, "targets": 5 * 1024 * 1024}
 """Bytes that a metadata file may have, by its role."""
 ROLES = frozenset(CAPS)
 RESERVED = ROLES | {WAIVER}
@@ -37,15 +35,6 @@ DELEGATED_MAX = 512
 """Roles that the top-level targets may delegate to."""
 
 _TIME = "%Y-%m-%dT%H:%M:%SZ"
-_PEM = re.compile(r"-----BEGIN PUBLIC KEY-----\n((?:[A-Za-z0-9+/=]{1,76}\n){1,8})-----END PUBLIC KEY-----\n?")
-_POINT = {
-    "ecdsa-sha2-nistp256": (bytes.fromhex("3059301306072a8648ce3d020106082a8648ce3d03010703420004"), 91),
-    "ecdsa-sha2-nistp384": (bytes.fromhex("3076301006072a8648ce3d020106052b8104002203620004"), 120),
-}
-"""The SubjectPublicKeyInfo (RFC 5480) of an uncompressed point: its first bytes and its length, by scheme."""
-SCHEMES = frozenset({("ed25519", "ed25519")} | {("ecdsa", scheme) for scheme in _POINT})
-"""The key types and signature schemes that are acceptable."""
-
 _Version = Annotated[int, Meta(ge=1, le=INTEGER_MAX)]
 _Length = Annotated[int, Meta(ge=0, le=INTEGER_MAX)]
 _KeyId = Annotated[str, Meta(pattern="^[0-9a-f]{64}$")]
@@ -56,7 +45,7 @@ class Signature(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """A signature of metadata, not checked yet."""
 
     keyid: _KeyId
-    sig: Annotated[str, Meta(pattern="^(?:[0-9a-f]{2}){0,512}$")]
+    sig: Annotated[str, Meta(max_length=2 * SIGNATURE_MAX, pattern="^(?:[0-9a-f]{2})*$")]
 
 
 class Envelope(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -64,10 +53,6 @@ class Envelope(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
     signatures: Annotated[list[Signature], Meta(max_length=256)]
     signed: dict[str, Any]
-
-
-class _KeyValue(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    public: Annotated[str, Meta(max_length=4096)]
 
 
 class _Key(msgspec.Struct, frozen=True):
@@ -255,42 +240,12 @@ def _check_root(root: _Root, name: str) -> None:
 def _check_keys(keys: Mapping[str, _Key], name: str) -> None:
     owners: dict[bytes, str] = {}
     for keyid, key in keys.items():
-        if owners.setdefault(_public(key, keyid, name), keyid) != keyid:
-            raise TrustError(f"{name} has one public key under two key ids", hint=_DISTRUST)
+        for part in parts(key.keytype, key.scheme, key.keyval, keyid, name):
+            if owners.setdefault(part, keyid) != keyid:
+                raise TrustError(f"{name} has one public key under two key ids", hint=_DISTRUST)
     for keyid, key in keys.items():
         if keyid != key_id(key.keytype, key.scheme, key.keyval):
             raise TrustError(f"{name} has a key id that is not its key's digest: {keyid[:16]}…", hint=_DISTRUST)
-
-
-def key_id(keytype: str, scheme: str, keyval: Mapping[str, Any]) -> str:
-    """The key id of a public key as `securesystemslib` computes it: the SHA-256 of its canonical JSON."""
-    from securesystemslib.formats import encode_canonical
-
-    text = encode_canonical({"keytype": keytype, "scheme": scheme, "keyval": dict(keyval)})
-    return sha256((text or "").encode("utf-8"))
-
-
-def _public(key: _Key, keyid: str, name: str) -> bytes:
-    """The public key itself, the same however it is written, taken apart by its fixed form alone."""
-    if (key.keytype, key.scheme) not in SCHEMES:
-        kind = visible(f"{key.keytype}/{key.scheme}")[:80]
-        raise TrustError(
-            f"{name} uses a key of the kind {kind}, which this sealift does not accept",
-            hint="the kinds are ed25519, ecdsa-sha2-nistp256 and ecdsa-sha2-nistp384; a newer sealift may know more",
-        )
-    public = _convert(key.keyval, _KeyValue, name).public
-    if key.scheme == "ed25519":
-        if HEX.fullmatch(public):
-            return bytes.fromhex(public)
-    elif found := _PEM.fullmatch(public):
-        prefix, length = _POINT[key.scheme]
-        try:
-            der = base64.b64decode(found[1].replace("\n", ""), validate=True)
-        except binascii.Error:
-            der = b""
-        if der.startswith(prefix) and len(der) == length:
-            return der
-    raise TrustError(f"{name} has a public key that is no {key.scheme} key: {keyid[:16]}…", hint=_DISTRUST)
 
 
 def _check_targets(listing: _Targets, name: str) -> dict[str, Target]:
@@ -313,22 +268,22 @@ def _check_targets(listing: _Targets, name: str) -> dict[str, Target]:
 def _check_places(targets: Mapping[str, Target], namespace: str | None, name: str) -> None:
     """Refuse targets outside of what their role may list: a team its own releases, the top level all others."""
     for path in targets:
-        parts = path.split("/")
+        own = path.split("/")
         if namespace is None:
             steps = folded(path).split("/")
             if len(steps) > 3 and steps[0] == "releases":
                 raise TrustError(
-                    f"{name} lists {visible(path)[:120]!r}, which only the role {visible(parts[1])[:40]!r} may list",
+                    f"{name} lists {visible(path)[:120]!r}, which only the role {visible(own[1])[:40]!r} may list",
                     hint=_DISTRUST,
                 )
-        elif len(parts) != 4 or parts[:2] != ["releases", namespace] or not parts[3].endswith(".json"):
+        elif len(own) != 4 or own[:2] != ["releases", namespace] or not own[3].endswith(".json"):
             raise TrustError(
                 f"{name} lists {visible(path)[:120]!r}, and may list nothing but {pattern_of(namespace)}",
                 hint=_DISTRUST,
             )
         else:
-            check_release(parts[2])
-            check_version(parts[3].removesuffix(".json"))
+            check_release(own[2])
+            check_version(own[3].removesuffix(".json"))
 
 
 def pattern_of(namespace: str) -> str:

@@ -281,6 +281,9 @@ def _trusted_set() -> Callable[[bytes], TrustedMetadataSet]:
     """
     import tuf
 
+    from .hybrid import register
+
+    register()
     name = "tuf.ngclient"
     there = name in sys.modules
     if not there:

@@ -281,7 +281,7 @@ def test_one_public_key_in_two_spellings_is_refused(depot: Depot) -> None:
 
 
 def _computed_id(tree: Tree) -> str:
-    from sealift.tuf_rules import key_id as computed
+    from sealift.public_keys import key_id as computed
 
     return computed(tree["keytype"], tree["scheme"], tree["keyval"])
 
@@ -538,7 +538,7 @@ HOSTILE: dict[str, tuple[Callable[[bytes], bytes], str]] = {
     "lone surrogate": (lambda c: c.replace(b'"version"', b'"x":"\\ud800","version"'), "not valid utf-8"),
     "deep nesting": (_edited("x", json.loads("[" * 40 + "]" * 40)), "more than 32 levels deep"),
     "very deep nesting": (lambda c: b"[" * 8000, "more than 32 levels deep"),
-    "too long": (lambda c: c + b" " * CAPS["timestamp"], "more than the 16384 that are allowed"),
+    "too long": (lambda c: c + b" " * CAPS["timestamp"], "more than the 65536 that are allowed"),
     "two documents": (lambda c: c + c, "not valid json"),
     "cut short": (lambda c: c[:-9], "not valid json"),
     "no object": (lambda c: b"[]", "not a json object"),

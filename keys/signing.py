@@ -1,0 +1,52 @@
+"""One signature, verified right after it was made: a device that holds another key than it says is noticed."""
+
+from __future__ import annotations
+
+from securesystemslib.exceptions import UnverifiedSignatureError
+from securesystemslib.signer import Signature, Signer
+
+from sealift.errors import SealiftError, TrustError
+
+_HINTS = {
+    "PinIncorrect": "the PIN is wrong: a token locks itself after a few wrong ones, so make sure before trying again",
+    "PinInvalid": "that is no PIN of this token: a token locks itself after a few wrong ones",
+    "PinLenRange": "that is no PIN of this token: a token locks itself after a few wrong ones",
+    "PinLocked": "the token has locked itself after wrong PINs: its security officer can set a new PIN",
+}
+"""What to do about a refusal of a PKCS#11 token, by the name of its error."""
+
+
+def sign(signer: Signer, message: bytes, what: str) -> Signature:
+    """The signature of `signer` over `message`, once it was verified.
+
+    Args:
+        signer: a key, wherever it lies.
+        message: what to sign.
+        what: its name, for messages.
+
+    Raises:
+        TrustError: the key's place refused to sign, or the signature is not the key's.
+    """
+    key = signer.public_key
+    try:
+        signature = signer.sign(message)
+    except SealiftError:
+        raise
+    except Exception as error:  # `securesystemslib` names no root of what its signers raise; nothing goes on here
+        raise refusal(error, f"key {key.keyid[:8]} could not sign {what}") from error
+    try:
+        key.verify_signature(signature, message)
+    except UnverifiedSignatureError as error:
+        raise TrustError(
+            f"key {key.keyid[:8]} made a signature over {what} that does not verify",
+            hint="the private key does not belong to that public key: check which key or slot was opened",
+        ) from error
+    return signature
+
+
+def refusal(error: Exception, message: str) -> TrustError:
+    """What a key's place said, in our own words: `message`, and the reason."""
+    name = type(error).__name__
+    said = " ".join(str(error).split())[:200] or name
+    hint = _HINTS.get(name, "check that the device or service that holds the key can be reached, and the key's place")
+    return TrustError(f"{message}: {said[:1].lower()}{said[1:]}", hint=hint)
