@@ -34,14 +34,14 @@ TYPE = "waiver"
 SPEC_VERSION = "1.0"
 
 _ASK = "ask the security team for a waiver of this bundle: `sealift-keys waive`"
-_Time = Annotated[str, Meta(pattern=r"^[0-9]{4}-[0-9]{2}-[0-9]{2}T[0-9]{2}:[0-9]{2}:[0-9]{2}Z$")]
+_Time = Annotated[str, Meta(pattern=r"^[0-9]{4}-[0-9]{2}-[0-9]{2}T[0-9]{2}:[0-9]{2}:[0-9]{2}Z\Z")]
 
 
 class Stamp(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """The timestamp metadata that is waived for."""
 
     version: Annotated[int, Meta(ge=1, le=INTEGER_MAX)]
-    sha256: Annotated[str, Meta(pattern="^[0-9a-f]{64}$")]
+    sha256: Annotated[str, Meta(pattern=r"^[0-9a-f]{64}\Z")]
     """Of the bytes of `timestamp.json`."""
 
 
@@ -196,6 +196,9 @@ def _signers(found: Waiver, signatures: Mapping[str, str], root: Document) -> tu
     from securesystemslib.exceptions import Error as SecureSystemsError
     from securesystemslib.signer import Key, Signature
 
+    from .hybrid import register
+
+    register()
     role = root.terms.waiver if root.terms else None
     if role is None:
         raise TrustError(

@@ -65,7 +65,11 @@ def _last(site: Site) -> Entry:
 
 
 def _remove(*names: str) -> Damage:
-    return lambda site: [(site / name).unlink() for name in names]
+    def damage(site: Path) -> None:
+        for name in names:
+            (site / name).unlink()
+
+    return damage
 
 
 def _restore(*names: str) -> Damage:

@@ -410,9 +410,20 @@ def test_a_version_cannot_be_committed_below_a_known_one(folder: Path, role: str
     """Even a caller that skips the trust check cannot take a site back."""
     site = Site.open(folder)
     _admit(site)
-    older = Versions(**{"root": 1, "timestamp": 1, "snapshot": 1, "targets": 1} | {role: 0})
+    older = msgspec.structs.replace(Versions(root=1, timestamp=1, snapshot=1, targets=1), **{role: 0})
     with site.lock(), pytest.raises(TrustError, match=f"{role} 0, known is 1"):
         site.commit(_next(site.state, versions=older), [])
+
+
+@pytest.mark.parametrize("older", [{}, {"team-a": 2}])
+def test_a_teams_version_cannot_be_committed_below_a_known_one(folder: Path, older: dict[str, int]) -> None:
+    """A delegated role's version never falls, and never vanishes."""
+    site = Site.open(folder)
+    with site.lock():
+        site.commit(_next(site.state, versions=Versions(root=1, delegated={"team-a": 3})), [])
+        with pytest.raises(TrustError, match=f"team-a {older.get('team-a', 0)}, known is 3"):
+            site.commit(_next(site.state, versions=Versions(root=1, delegated=older)), [])
+        site.commit(_next(site.state, versions=Versions(root=2, delegated=older)), [])
 
 
 def test_a_root_cannot_be_committed_below_a_known_one(folder: Path) -> None:

@@ -51,5 +51,7 @@ def waived(
 
     signed: dict[str, Any] = {**made.signed, **changes}
     signed = {key: value for key, value in signed.items() if value is not None}
-    listed = [{"keyid": key_id(key), "sig": key.sign(message(signed)).signature} for key in signers]
+    listed: list[dict[str, str]] = [
+        {"keyid": key_id(key), "sig": key.sign(message(signed)).signature} for key in signers
+    ]
     return canonical({"signatures": sorted(listed, key=lambda each: each["keyid"]), "signed": signed})
