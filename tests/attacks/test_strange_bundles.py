@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
 import pytest
 from forge import Forge, sha256
+from securesystemslib.signer import Signer
 from teams import Team, offer
 from termed import TermedDepot, waived
 from worlds import Isolated
@@ -112,7 +113,7 @@ def test_a_late_bundle_is_admitted_by_a_waiver(waiving: Forge, enrol: Enrol, tmp
     bundle = waiving.bundle(tmp_path / "late", expires=PAST)
     with pytest.raises(TrustError, match="the bundle's timestamp expired on 2026-05-01"):
         site.admit(bundle)
-    content = waived(_timestamp(waiving, expires=PAST), waiving.depot.holders)  # type: ignore[attr-defined]
+    content = waived(_timestamp(waiving, expires=PAST), _holders(waiving))
     done = site.admit(bundle, waiver=content)
     assert done.waived == "the ship was late"
     *_, last = site.site.ledger.read()
@@ -127,7 +128,7 @@ def test_a_waiver_is_used_up_by_a_newer_bundle(waiving: Forge, enrol: Enrol, tmp
     site = enrol(waiving)
     late = waiving.bundle(tmp_path / "late", expires=PAST)
     site.admit(waiving.bundle(tmp_path / "new", version=2, release="1.0.1"))
-    content = waived(_timestamp(waiving, expires=PAST), waiving.depot.holders)  # type: ignore[attr-defined]
+    content = waived(_timestamp(waiving, expires=PAST), _holders(waiving))
     with pytest.raises(TrustError, match="older than one"):
         site.admit(late, waiver=content)
 
@@ -145,11 +146,16 @@ def test_a_refused_waiver_leaves_the_site_as_it_was(waiving: Forge, enrol: Enrol
 def test_a_waived_bundle_does_not_stop_the_next_one(waiving: Forge, enrol: Enrol, tmp_path: Path) -> None:
     """20: after a late bundle, one in time needs no waiver, and one that is late needs its own."""
     site = enrol(waiving)
-    content = waived(_timestamp(waiving, expires=PAST), waiving.depot.holders)  # type: ignore[attr-defined]
+    content = waived(_timestamp(waiving, expires=PAST), _holders(waiving))
     site.admit(waiving.bundle(tmp_path / "late", expires=PAST), waiver=content)
     with pytest.raises(TrustError, match="for another bundle"):
         site.admit(waiving.bundle(tmp_path / "later", version=2, expires=PAST), waiver=content)
     site.admit(waiving.bundle(tmp_path / "fresh", version=3))
+
+
+def _holders(forge: Forge) -> Sequence[Signer]:
+    assert isinstance(forge.depot, TermedDepot)
+    return forge.depot.holders
 
 
 def _timestamp(forge: Forge, **more: Any) -> bytes:
@@ -264,8 +270,8 @@ def test_a_late_carriers_clock_is_not_the_waivers(waiving: Forge, enrol: Enrol, 
     site.admit(waiving.bundle(tmp_path / "new"))
     floor = site.site.state.newest
     content = waived(
-        _timestamp(waiving, expires=PAST, version=2), waiving.depot.holders, issued=floor - timedelta(days=9), days=9
-    )  # type: ignore[attr-defined]
+        _timestamp(waiving, expires=PAST, version=2), _holders(waiving), issued=floor - timedelta(days=9), days=9
+    )
     site.now = NOW - timedelta(days=8)
     with pytest.raises(TrustError, match="the waiver expired at"):
         site.admit(waiving.bundle(tmp_path / "late", version=2, expires=PAST), waiver=content)

@@ -51,7 +51,5 @@ def waived(
 
     signed: dict[str, Any] = {**made.signed, **changes}
     signed = {key: value for key, value in signed.items() if value is not None}
-    listed: list[dict[str, str]] = [
-        {"keyid": key_id(key), "sig": key.sign(message(signed)).signature} for key in signers
-    ]
-    return canonical({"signatures": sorted(listed, key=lambda each: each["keyid"]), "signed": signed})
+    made_by = sorted((key_id(key), key.sign(message(signed)).signature) for key in signers)
+    return canonical({"signatures": [{"keyid": keyid, "sig": sig} for keyid, sig in made_by], "signed": signed})
