@@ -34,7 +34,7 @@ def first_root(line: Lineup, *, now: datetime, days: int = ROOT_DAYS) -> Request
     Raises:
         UsageError, PolicyError: no root may say `line`, or it would live too long.
     """
-    root = make_root(line, version=1, expires=_until(now, days))
+    root = make_root(line, version=1, expires=until(now, days))
     return Request(role="root", roots=(), signed=root.to_dict(), signatures={})
 
 
@@ -50,7 +50,7 @@ def next_root(depot: Path, state: State, line: Lineup, *, now: datetime, days: i
     teams = team_rules(state.targets)
     check_apart(line, teams)
     refuse_unreadable(before.keys.values(), line.keys.values(), clients(depot), fresh=False)
-    root = make_root(line, version=state.root.version + 1, expires=_until(now, days))
+    root = make_root(line, version=state.root.version + 1, expires=until(now, days))
     return Request(role="root", roots=roots(state), signed=root.to_dict(), signatures={})
 
 
@@ -86,7 +86,7 @@ def next_team(
     listed = dict(before.targets) if before else {}
     after = Targets(
         version=before.version + 1 if before else 1,
-        expires=_until(now, days),
+        expires=until(now, days),
         targets={**listed, **(additions or {})},
     )
     former = read(state.folder / f"{before.version}.{team}.json", Targets) if before else None
@@ -140,7 +140,12 @@ def roots(state: State) -> tuple[bytes, ...]:
     return tuple(read(state.folder / f"{version}.root.json", Root) for version in range(1, state.root.version + 1))
 
 
-def _until(now: datetime, days: int) -> datetime:
+def until(now: datetime, days: int) -> datetime:
+    """When something that lives `days` from `now` on expires, to the second.
+
+    Raises:
+        UsageError: it would live too long, or not at all.
+    """
     if not 1 <= days <= DAYS_LONGEST:
         raise UsageError(f"a life of {days} days is out of range", hint=f"give --days 1 to {DAYS_LONGEST}")
     return now.astimezone(UTC).replace(microsecond=0) + timedelta(days=days)

@@ -25,7 +25,7 @@ from .committing import begin, commit, finish, renewed
 from .lineup import WAIVER, Lineup, Rule, check_apart, check_rule, lineup
 from .metadata import sign_all
 from .pending import drop
-from .proposing import clients, refuse_expired, team_rules
+from .proposing import clients, refuse_expired, team_rules, until
 from .repository import ROLE_DAYS
 from .request import Request
 from .state import ROOTS_MAX, State, verify
@@ -95,13 +95,43 @@ def delegate(
         StoreError: the disk refused; the former state stays, or the new one is complete.
     """
     state = _current(depot, now)
-    targets = _delegating(depot, state, team, rule, now.astimezone(UTC) + timedelta(days=days))
+    targets = proposed(depot, state, team, rule, now, days=days)
     if team in state.teams and not still_signed(state, team, targets):
         raise TrustError(
             f"what {team} has published would no longer be signed by {rule.threshold} of its keys",
             hint=f"let the team sign anew: sealift-keys rotate {team} makes a request for that",
         )
     commit(state, targets, signer_for(state.root))
+
+
+def proposed(depot: Path, state: State, team: str, rule: Rule, now: datetime, *, days: int = ROLE_DAYS) -> Targets:
+    """The next top-level targets, by which `rule` holds for `team`; nothing is signed.
+
+    Raises:
+        UsageError: a number is out of range.
+        PolicyError: a key has another role already, or an enrolled client could not read one.
+    """
+    return _delegating(depot, state, team, rule, now.astimezone(UTC) + timedelta(days=days))
+
+
+def renew_online(depot: Path, *, signer_for: SignerFor, now: datetime, days: int = ROLE_DAYS) -> datetime:
+    """Sign targets, snapshot and timestamp anew, and return when they expire.
+
+    Args:
+        depot: the depot, whose lock the caller holds.
+        signer_for: unlocks the online key.
+        now: the time, aware.
+        days: how long they live.
+
+    Raises:
+        UsageError: they would live too long.
+        TrustError: the root has expired, or the key is not entitled.
+        StoreError: the disk refused; the former state stays, or the new one is complete.
+    """
+    state = _current(depot, now)
+    ends = until(now, days)
+    commit(state, renewed(state.targets, ends), signer_for(state.root))
+    return ends
 
 
 def still_signed(state: State, team: str, targets: Targets) -> bool:

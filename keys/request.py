@@ -124,7 +124,8 @@ class Request:
     @property
     def name(self) -> str:
         """Such as `root-2`: the beginning of the names of its files."""
-        return f"{self.role}-{self.version}"
+        site = self.signed.get("site") if self.role == WAIVER else None
+        return f"{self.role}-{self.version}" + (f"-{site}" if site else "")
 
     @cached_property
     def chain(self) -> tuple[Root, ...]:
