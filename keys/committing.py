@@ -92,6 +92,20 @@ def begin(folder: Path, root: tuple[Root, bytes], contents: Mapping[str, bytes])
     write_file(folder / f"{root[0].version}.root.json", root[1])
 
 
+def commit_root(folder: Path, version: int, content: bytes) -> None:
+    """Publish a root that leaves the online keys as they are.
+
+    Raises:
+        StoreError: the disk refused; the former root stays, or the new one is there.
+    """
+    stale = stamp_of(folder, version)
+    with storing(stale):
+        if stale.exists():  # of another root of this version, which was killed before its commit
+            stale.unlink()
+            sync_folder(folder)
+    write_file(folder / f"{version}.root.json", content)
+
+
 def finish(folder: Path, root: int) -> None:
     """Let the timestamp that came with root `root` take the place of `timestamp.json`, if it has not yet.
 

@@ -21,7 +21,7 @@ from sealift.tuf_rules import pattern_of
 from . import depot as depots
 from .changes import team_rule
 from .clients import refuse_unreadable
-from .committing import begin, commit, finish, renewed
+from .committing import begin, commit, commit_root, finish, renewed
 from .lineup import WAIVER, Lineup, Rule, check_apart, check_rule, lineup
 from .metadata import sign_all
 from .pending import drop
@@ -192,7 +192,7 @@ def _root(depot: Path, request: Request, root: Root, signer_for: SignerFor, now:
     path = state.folder / f"{root.version}.root.json"
     finish(state.folder, state.root.version)
     if set(lineup(state.root).online.keys) == set(after.online.keys):
-        write_file(path, content)
+        commit_root(state.folder, root.version, content)
         return Outcome(name=request.name, path=path, resigned=False)
     commit(state, renewed(state.targets, ends), signer_for(root), root=(root, content))
     return Outcome(name=request.name, path=path, resigned=True)
