@@ -7,13 +7,14 @@ from securesystemslib.signer import Signature, Signer
 
 from sealift.errors import SealiftError, TrustError
 
-_HINTS = {
-    "PinIncorrect": "the PIN is wrong: a token locks itself after a few wrong ones, so make sure before trying again",
-    "PinInvalid": "that is no PIN of this token: a token locks itself after a few wrong ones",
-    "PinLenRange": "that is no PIN of this token: a token locks itself after a few wrong ones",
-    "PinLocked": "the token has locked itself after wrong PINs: its security officer can set a new PIN",
+_LOCKS = "a token locks itself after a few wrong PINs: make sure before trying again"
+_SAID = {
+    "PinIncorrect": ("the PIN is wrong", _LOCKS),
+    "PinInvalid": ("that is no PIN of this token", _LOCKS),
+    "PinLenRange": ("that is no PIN of this token", _LOCKS),
+    "PinLocked": ("the token has locked itself after wrong PINs", "its security officer can set a new PIN"),
 }
-"""What to do about a refusal of a PKCS#11 token, by the name of its error."""
+"""What the refusals of a PKCS#11 token mean, and what to do about them, by the name of the error."""
 
 
 def sign(signer: Signer, message: bytes, what: str) -> Signature:
@@ -47,6 +48,8 @@ def sign(signer: Signer, message: bytes, what: str) -> Signature:
 def refusal(error: Exception, message: str) -> TrustError:
     """What a key's place said, in our own words: `message`, and the reason."""
     name = type(error).__name__
-    said = " ".join(str(error).split())[:200] or name
-    hint = _HINTS.get(name, "check that the device or service that holds the key can be reached, and the key's place")
-    return TrustError(f"{message}: {said[:1].lower()}{said[1:]}", hint=hint)
+    said, hint = _SAID.get(name, (" ".join(str(error).split())[:200] or name, None))
+    if hint is None and "PYKCS11LIB" in said:
+        hint = "PYKCS11LIB=/usr/lib/softhsm/libsofthsm2.so, or wherever the token's own library lies"
+    fallback = "check that the device or service that holds the key can be reached, and the key's place"
+    return TrustError(f"{message}: {said}", hint=hint or fallback)
