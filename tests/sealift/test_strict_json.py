@@ -60,7 +60,7 @@ def test_the_cap_is_the_last_length_that_is_allowed(length: int) -> None:
     if length == 30:
         assert _parsed(text, cap=30)
     else:
-        with pytest.raises(MalformedError, match="^it has 31 bytes, more than the 30 that are allowed$"):
+        with pytest.raises(MalformedError, match=r"^it has 31 bytes, more than the 30 that are allowed$"):
             _parsed(text, cap=30)
 
 
@@ -110,7 +110,7 @@ def test_brackets_in_strings_do_not_count(text: str) -> None:
 
 def test_an_open_string_hides_no_depth() -> None:
     """39: a string without its end is refused before anything recurses."""
-    with pytest.raises(MalformedError, match="not valid json|levels deep"):
+    with pytest.raises(MalformedError, match=r"not valid json|levels deep"):
         _parsed('{"a":"' + "[" * 100_000, cap=1 << 20)
 
 
