@@ -17,8 +17,8 @@ from sealift.container import HINT, Writer
 from sealift.durable import storing
 from sealift.errors import IntegrityError, UsageError
 from sealift.listing import Blob, sound
-from sealift.manifest import Bundle, target_of_bundle, target_of_release
-from sealift.names import visible
+from sealift.manifest import AUDIENCE_MAX, Bundle, target_of_bundle, target_of_release
+from sealift.names import check_release, visible
 from sealift.progress import Progress
 
 from .depot import Depot
@@ -65,6 +65,8 @@ class Exported:
     root_fingerprint: str
     signed: bool
     """Whether anything had to be signed."""
+    audience: tuple[str, ...]
+    """The sites that it is for; every site where there are none."""
 
 
 def export(
@@ -76,10 +78,22 @@ def export(
     signer_for: Callable[[Root], Signer],
     times: Times,
     progress: Progress,
+    audience: Sequence[str] = (),
 ) -> Exported:
     """Seal what is wanted, publish it in the depot, and write it as one bundle to `out`.
 
+    Args:
+        wanted: specs, and releases that were published before.
+        depot: where they are published.
+        out: the bundle.
+        effort: level and workers.
+        signer_for: unlocks the online key.
+        times: the times that are written and judged by.
+        progress: told the bytes.
+        audience: the names of the sites that alone may import it; every site where there are none.
+
     Raises:
+        MalformedError: a name in the audience is none.
         UsageError: a release was published with other content, is unknown, or would hold the depot or `out`.
         SourceError: a source cannot be collected.
         TrustError: the depot's metadata does not verify, or the key is not entitled.
@@ -95,13 +109,14 @@ def export(
     if len({(each.name, each.version) for each in wanted}) != len(wanted):
         raise UsageError("a release is named twice", hint="name each release once")
     check_places(wanted, depot, out)
+    sites = _audience(audience)
     with depot.lock():
         sealed = tuple(_sealed(each, depot, verified, effort, progress) for each in wanted)
         from keys.repository import Addition, publish
 
         state = verified()
         parts = tuple(each.part for each in sealed)
-        manifest = Bundle(format=FORMAT, type="bundle", root_version=state.root.version, parts=parts)
+        manifest = Bundle(format=FORMAT, type="bundle", root_version=state.root.version, parts=parts, audience=sites)
         blob, _ = depot.keep_manifest(manifest)
         additions = {target_of_bundle(blob.sha256): Addition(length=blob.length, sha256=blob.sha256, kind="bundle")}
         for part in parts:
@@ -119,7 +134,17 @@ def export(
         sealed=sealed,
         root_fingerprint=state.fingerprint,
         signed=published.changed,
+        audience=sites,
     )
+
+
+def _audience(names: Sequence[str]) -> tuple[str, ...]:
+    if len(set(names)) > AUDIENCE_MAX:
+        raise UsageError(
+            f"a bundle is for {AUDIENCE_MAX} sites at most, and {len(set(names))} are named",
+            hint="export it twice, or for every site",
+        )
+    return tuple(sorted({check_release(name) for name in names}))
 
 
 def published_release(state: State, name: str, version: str) -> Blob | None:

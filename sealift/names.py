@@ -65,6 +65,12 @@ def check_spaced(name: str) -> str:
     return name
 
 
+def label_in(text: str) -> tuple[str, str] | None:
+    """Name and version in `name@version`; None where `text` is no such label."""
+    name, at, version = text.partition("@")
+    return (name, version) if at and SPACED.fullmatch(name) and VERSION.fullmatch(version) else None
+
+
 def file_stem(name: str) -> str:
     """What stands for a release's name in the name of a file: never a folder, and no other name's."""
     return name.replace("/", "~")

@@ -30,7 +30,7 @@ _DISTRUST = "do not use this root: ask the people who made it where it comes fro
 class Role(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """Which of the root's keys count, and how many of them are needed."""
 
-    keyids: Annotated[tuple[Annotated[str, Meta(pattern="^[0-9a-f]{64}$")], ...], Meta(max_length=256)]
+    keyids: Annotated[tuple[Annotated[str, Meta(pattern=r"^[0-9a-f]{64}\Z")], ...], Meta(max_length=256)]
     threshold: int
 
 

@@ -23,7 +23,7 @@ from .errors import MalformedError, TrustError, UsageError
 from .root_terms import Purpose
 from .strict_json import canonical
 from .tuf_rules import CAPS, Target, read
-from .waiver import Waiver, accept
+from .waiver import Accepted, accept
 from .workflow import FRESH, STRANGER, Workflow
 
 __all__ = ["ROTATIONS_MAX", "Refreshed", "Target", "Trust", "Versions", "anchor", "check_fingerprint", "refresh"]
@@ -72,7 +72,7 @@ class Refreshed:
     """What the newest root is for."""
     targets: Mapping[str, Target]
     """All targets by path, those of delegated roles included."""
-    waiver: Waiver | None = None
+    waiver: Accepted | None = None
     """What lets the offer pass although something in it has expired; None where nothing has."""
 
     @property
@@ -120,14 +120,14 @@ def check_fingerprint(root: bytes, fingerprint: str) -> None:
         )
 
 
-def anchor(root: bytes, fingerprint: str, *, reference: datetime, purpose: Purpose = "production") -> Trust:
+def anchor(root: bytes, fingerprint: str, *, reference: datetime, purpose: Purpose | None = "production") -> Trust:
     """Begin trust with `root`, which is authenticated by its fingerprint before it is parsed.
 
     Args:
         root: root metadata of any version.
         fingerprint: its SHA-256, see `check_fingerprint`.
         reference: the time that the root must not have expired at.
-        purpose: what the root must be for.
+        purpose: what the root must be for; None where that makes no difference.
 
     Raises:
         UsageError: `fingerprint` is not one.
@@ -140,7 +140,7 @@ def anchor(root: bytes, fingerprint: str, *, reference: datetime, purpose: Purpo
     check_fingerprint(root, fingerprint)
     document = read("root", root, "the root")
     Workflow(document, reference=reference).check_root()
-    if document.purpose != purpose:
+    if purpose not in (None, document.purpose):
         raise TrustError(
             f"the root is for {document.purpose}, and this site is to be one for {purpose}",
             hint="a root for development belongs at a site that is enrolled with --development, and at no other",

@@ -37,15 +37,15 @@ DELEGATED_MAX = 512
 _TIME = "%Y-%m-%dT%H:%M:%SZ"
 _Version = Annotated[int, Meta(ge=1, le=INTEGER_MAX)]
 _Length = Annotated[int, Meta(ge=0, le=INTEGER_MAX)]
-_KeyId = Annotated[str, Meta(pattern="^[0-9a-f]{64}$")]
-_Time = Annotated[str, Meta(pattern=r"^[0-9]{4}-[0-9]{2}-[0-9]{2}T[0-9]{2}:[0-9]{2}:[0-9]{2}Z$")]
+_KeyId = Annotated[str, Meta(pattern=r"^[0-9a-f]{64}\Z")]
+_Time = Annotated[str, Meta(pattern=r"^[0-9]{4}-[0-9]{2}-[0-9]{2}T[0-9]{2}:[0-9]{2}:[0-9]{2}Z\Z")]
 
 
 class Signature(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """A signature of metadata, not checked yet."""
 
     keyid: _KeyId
-    sig: Annotated[str, Meta(max_length=2 * SIGNATURE_MAX, pattern="^(?:[0-9a-f]{2})*$")]
+    sig: Annotated[str, Meta(max_length=2 * SIGNATURE_MAX, pattern=r"^(?:[0-9a-f]{2})*\Z")]
 
 
 class Envelope(msgspec.Struct, frozen=True, forbid_unknown_fields=True):

@@ -13,6 +13,7 @@ The file is TUF's canonical JSON, and so are the bytes that are signed.
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from typing import Annotated, Any, Literal
 
@@ -33,14 +34,14 @@ TYPE = "waiver"
 SPEC_VERSION = "1.0"
 
 _ASK = "ask the security team for a waiver of this bundle: `sealift-keys waive`"
-_Time = Annotated[str, Meta(pattern=r"^[0-9]{4}-[0-9]{2}-[0-9]{2}T[0-9]{2}:[0-9]{2}:[0-9]{2}Z$")]
+_Time = Annotated[str, Meta(pattern=r"^[0-9]{4}-[0-9]{2}-[0-9]{2}T[0-9]{2}:[0-9]{2}:[0-9]{2}Z\Z")]
 
 
 class Stamp(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """The timestamp metadata that is waived for."""
 
     version: Annotated[int, Meta(ge=1, le=INTEGER_MAX)]
-    sha256: Annotated[str, Meta(pattern="^[0-9a-f]{64}$")]
+    sha256: Annotated[str, Meta(pattern=r"^[0-9a-f]{64}\Z")]
     """Of the bytes of `timestamp.json`."""
 
 
@@ -63,6 +64,17 @@ class Waiver(
     def signed(self) -> dict[str, Any]:
         """The signed part as a JSON tree."""
         return dict(msgspec.to_builtins(self))
+
+
+@dataclass(frozen=True, kw_only=True)
+class Accepted:
+    """A waiver that holds for a bundle, at a site, at a time."""
+
+    waiver: Waiver
+    sha256: str
+    """Of its file."""
+    signers: tuple[str, ...]
+    """The key ids that signed it."""
 
 
 def waiver(
@@ -142,7 +154,7 @@ def read(content: bytes) -> tuple[Waiver, dict[str, str]]:
 
 def accept(
     content: bytes, root: Document, timestamp: Document, *, reference: datetime, site: str | None = None
-) -> Waiver:
+) -> Accepted:
     """Refuse a waiver unless `root` lets its signers waive, and it is for this timestamp, time and site.
 
     Args:
@@ -157,7 +169,7 @@ def accept(
         TrustError: it does not hold here.
     """
     found, signatures = read(content)
-    _check_signatures(found, signatures, root)
+    signers = _signers(found, signatures, root)
     if (found.timestamp.version, found.timestamp.sha256) != (timestamp.version, sha256(timestamp.content)):
         raise TrustError(
             f"the waiver is for another bundle: it names timestamp {found.timestamp.version}"
@@ -176,19 +188,23 @@ def accept(
         )
     if now >= time_of(found.expires, "the waiver"):
         raise TrustError(f"the waiver expired at {found.expires}, and it is {now:%Y-%m-%dT%H:%M:%SZ} here", hint=_ASK)
-    return found
+    return Accepted(waiver=found, sha256=sha256(content), signers=signers)
 
 
-def _check_signatures(found: Waiver, signatures: Mapping[str, str], root: Document) -> None:
+def _signers(found: Waiver, signatures: Mapping[str, str], root: Document) -> tuple[str, ...]:
+    """The key ids that signed it, as many as the waiver role needs or more."""
     from securesystemslib.exceptions import Error as SecureSystemsError
     from securesystemslib.signer import Key, Signature
 
+    from .hybrid import register
+
+    register()
     role = root.terms.waiver if root.terms else None
     if role is None:
         raise TrustError(
             f"root {root.version} lets nobody waive an expiry", hint="ask for a fresh export, or for a new root"
         )
-    good = 0
+    good = []
     for keyid in role.keyids:
         if keyid in signatures:
             key = Key.from_dict(keyid, dict(root.signed["keys"][keyid]))
@@ -196,8 +212,10 @@ def _check_signatures(found: Waiver, signatures: Mapping[str, str], root: Docume
                 key.verify_signature(Signature(keyid, signatures[keyid]), message(found.signed))
             except (SecureSystemsError, ValueError) as error:
                 raise TrustError(f"the waiver bears a signature of {keyid[:8]} that is not good", hint=_ASK) from error
-            good += 1
-    if good < role.threshold:
+            good.append(keyid)
+    if len(good) < role.threshold:
         raise TrustError(
-            f"the waiver is signed by {good} of the {role.threshold} keys of the waiver role that are needed", hint=_ASK
+            f"the waiver is signed by {len(good)} of the {role.threshold} keys of the waiver role that are needed",
+            hint=_ASK,
         )
+    return tuple(good)

@@ -547,6 +547,10 @@ HOSTILE: dict[str, tuple[Callable[[bytes], bytes], str]] = {
     "a loose date": (_edited("expires", "2027-2-1T0:0:0Z"), "expected `str` matching"),
     "no snapshot": (_edited("meta", {}), "does not name snapshot.json"),
     "capital hex digits": (lambda c: c.replace(b'"sig":"', b'"sig":"AB'), "expected `str` matching"),
+    "a newline behind hex digits": (
+        lambda c: c.replace(b'"}],"signed"', b'\\n"}],"signed"'),
+        "expected `str` matching",
+    ),
     "many signatures": (
         lambda c: dump({**load(c), "signatures": [{"keyid": f"{n:064x}", "sig": ""} for n in range(257)]}),
         "more than the 16384|of length <= 256",
