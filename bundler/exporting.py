@@ -30,6 +30,7 @@ if TYPE_CHECKING:
     from securesystemslib.signer import Signer
     from tuf.api.metadata import Root
 
+    from keys.lineup import Rule
     from keys.repository import State
 
 
@@ -79,6 +80,7 @@ def export(
     times: Times,
     progress: Progress,
     audience: Sequence[str] = (),
+    team_signers: Callable[[Rule], Sequence[Signer]] = lambda _: (),
 ) -> Exported:
     """Seal what is wanted, publish it in the depot, and write it as one bundle to `out`.
 
@@ -91,9 +93,11 @@ def export(
         times: the times that are written and judged by.
         progress: told the bytes.
         audience: the names of the sites that alone may import it; every site where there are none.
+        team_signers: unlocks the keys of a team that are at hand.
 
     Raises:
         MalformedError: a name in the audience is none.
+        PolicyError: a team must sign first; its request waits in the depot.
         UsageError: a release was published with other content, is unknown, or would hold the depot or `out`.
         SourceError: a source cannot be collected.
         TrustError: the depot's metadata does not verify, or the key is not entitled.
@@ -124,7 +128,14 @@ def export(
             additions[target_of_release(said.name, said.version)] = Addition(
                 length=said.length, sha256=said.sha256, kind="release"
             )
-        published = publish(depot.folder, additions, signer_for=signer_for, now=times.now, published=times.published)
+        published = publish(
+            depot.folder,
+            additions,
+            signer_for=signer_for,
+            now=times.now,
+            published=times.published,
+            team_signers=team_signers,
+        )
         _check_content(depot, sealed, effort.threads, progress)
         size = _write(out, depot, blob, sealed, published.files, times.epoch, workers=effort.threads, progress=progress)
     return Exported(
@@ -149,7 +160,7 @@ def _audience(names: Sequence[str]) -> tuple[str, ...]:
 
 def published_release(state: State, name: str, version: str) -> Blob | None:
     """The manifest of a release that the signed metadata lists."""
-    target = state.targets.targets.get(target_of_release(name, version))
+    target = state.target(target_of_release(name, version))
     return Blob(sha256=target.hashes["sha256"], length=target.length) if target else None
 
 

@@ -34,6 +34,7 @@ if TYPE_CHECKING:
     from securesystemslib.signer import Signer
     from tuf.api.metadata import Root
 
+    from keys.lineup import Rule
     from sealift.manifest import Release
 
     from ..exporting import Exported, Reference
@@ -110,6 +111,11 @@ def export(
 
         return online_signer(depot, source.existing, unsafe_unencrypted=unsafe_no_passphrase)(root)
 
+    def team_signers(rule: Rule) -> Sequence[Signer]:
+        from keys.repository import team_signers
+
+        return team_signers(depot, source.existing, unsafe_unencrypted=unsafe_no_passphrase)(rule)
+
     with Bar(quiet=quiet) as bar:
         made = run(
             requests,
@@ -122,6 +128,7 @@ def export(
             ),
             progress=bar,
             audience=audience,
+            team_signers=team_signers,
         )
     emit(_document(made), as_json, _text(made))
 

@@ -35,10 +35,11 @@ def test_a_key_that_a_site_cannot_read_is_refused_and_the_site_named(office: Off
     depots.note(office.depot, clients={"plant-7": "0.1.0", "ship-3": "0.2.0"})
     office.know(signer)
 
-    def change() -> object:
+    def change() -> None:
         if role == "team-a":
-            return office.delegate("team-a", [signer])
-        return office.change(lambda line: line.having(role, rule([signer], 1)))
+            office.delegate("team-a", [signer])
+        else:
+            office.change(lambda line: line.having(role, rule([signer], 1)))
 
     with pytest.raises(PolicyError, match=r"^plant-7 \(0.1.0\) could not read a key of the kind ") as caught:
         change()

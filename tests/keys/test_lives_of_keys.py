@@ -17,7 +17,14 @@ from pathlib import Path
 import pytest
 from hypothesis import HealthCheck, settings
 from hypothesis import strategies as st
-from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
+from hypothesis.stateful import (
+    RuleBasedStateMachine,
+    initialize,
+    invariant,
+    precondition,
+    rule,
+    run_state_machine_as_test,
+)
 from office import Office, release
 from office import rule as keys_of
 from securesystemslib.signer import Signer
@@ -228,11 +235,12 @@ class Lives(RuleBasedStateMachine):
                 )
 
 
-Lives.TestCase.settings = settings(
-    max_examples=12, stateful_step_count=14, deadline=None, suppress_health_check=list(HealthCheck)
-)
-
-
 @pytest.mark.slow
-class TestLives(Lives.TestCase):
-    """An old trust never wins, and a good bundle is never refused."""
+def test_an_old_trust_never_wins_and_a_good_bundle_is_never_refused() -> None:
+    """Attacks 9, 10, 19 and 32: whatever happens to keys, in whatever order bundles arrive."""
+    run_state_machine_as_test(
+        Lives,
+        settings=settings(
+            max_examples=12, stateful_step_count=14, deadline=None, suppress_health_check=list(HealthCheck)
+        ),
+    )
