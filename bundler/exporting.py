@@ -96,8 +96,8 @@ def export(
         team_signers: unlocks the keys of a team that are at hand.
 
     Raises:
+        PolicyError: a team must sign its release first; its request waits in the depot.
         MalformedError: a name in the audience is none.
-        PolicyError: a team must sign first; its request waits in the depot.
         UsageError: a release was published with other content, is unknown, or would hold the depot or `out`.
         SourceError: a source cannot be collected.
         TrustError: the depot's metadata does not verify, or the key is not entitled.

@@ -241,7 +241,8 @@ def _walk_roots(walk: Workflow, offered: Mapping[int, bytes]) -> list[bytes]:
     newer = [version for version in offered if version > trusted]
     if len(newer) > ROTATIONS_MAX:
         raise TrustError(
-            f"the bundle carries {len(newer)} new roots, more than the {ROTATIONS_MAX} that are allowed", hint=STRANGER
+            f"the bundle carries {len(newer)} new roots, more than the {ROTATIONS_MAX} that are allowed",
+            hint="import an older bundle first, whose root chain is shorter",
         )
     for wanted, version in enumerate(newer, trusted + 1):
         if version != wanted:

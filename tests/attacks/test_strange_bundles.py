@@ -10,13 +10,14 @@ from typing import Any
 import pytest
 from forge import Forge, sha256
 from securesystemslib.signer import Signer
-from teams import Team, offer
+from strange import for_sites, spaced
+from teams import Team
 from termed import TermedDepot, waived
 from worlds import Isolated
 
 from installer.site import Site
 from sealift.errors import MalformedError, TrustError
-from tests.tufmaker import NOW, PAST, Tree, signer
+from tests.tufmaker import NOW, PAST, signer
 
 Enrol = Callable[..., Isolated]
 
@@ -36,11 +37,6 @@ def enrol(tmp_path: Path) -> Enrol:
 def waiving() -> Forge:
     """A forge whose root has a waiver role."""
     return Forge(depot=TermedDepot(holders=[signer()]))
-
-
-def for_sites(*names: str) -> dict[str, Callable[[Any], Any]]:
-    """Spoils that give a bundle an audience."""
-    return {"bundle": lambda manifest: {**manifest, "audience": list(names)}}
 
 
 # Audiences
@@ -183,40 +179,6 @@ def test_a_development_site_admits_what_is_for_development(enrol: Enrol, tmp_pat
 
 
 # Teams
-
-
-def spaced(forge: Forge, team: Team, *, name: str | None = None, signer_of: Team | None = None) -> dict[str, Any]:
-    """Spoils that make the release one of a team: `team-a/shop`, signed by its role."""
-    label = name or f"{team.name}/shop"
-    held: dict[str, Tree] = {}
-
-    def named(manifest: Tree) -> Tree:
-        part = {**manifest["parts"][0]}
-        part["release"] = {**part["release"], "name": label}
-        return {**manifest, "parts": [part]}
-
-    def split(targets: dict[str, Tree]) -> dict[str, Tree]:
-        for path, found in targets.items():
-            if path.startswith("releases/"):
-                held[path.replace("releases/shop/", f"releases/{label}/")] = found
-        return {path: found for path, found in targets.items() if path not in held and path.startswith("bundles/")}
-
-    def signed(metadata: dict[str, bytes]) -> dict[str, bytes]:
-        from tests.tufmaker import load
-
-        listed = load(next(content for name, content in metadata.items() if name.endswith("targets.json")))
-        keys = (signer_of or team).keys
-        roots = {1: forge.root}
-        return offer(
-            forge.depot, teams={team: team.targets(1, held, keys=keys)}, files=listed["signed"]["targets"], roots=roots
-        )
-
-    return {
-        "release": lambda manifest: {**manifest, "name": label},
-        "bundle": named,
-        "targets": split,
-        "metadata": signed,
-    }
 
 
 def test_a_teams_release_is_admitted_and_deployed(forge: Forge, isolated: Isolated, tmp_path: Path) -> None:

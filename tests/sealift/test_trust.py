@@ -461,6 +461,22 @@ def test_more_rotations_than_allowed_are_refused(depot: Depot, enrolled: Trust) 
     _refused(enrolled, depot.offer(roots=roots), "257 new roots, more than the 256")
 
 
+def test_a_site_that_missed_more_rotations_follows_in_two_steps(depot: Depot, enrolled: Trust) -> None:
+    """24: from root 1 to 301, over any number of rotations, by two bundles of which each carries what it may."""
+    roots, former = {}, depot
+    for number in range(2, 302):
+        after = former.rotated("root") if number % 50 == 0 else former
+        roots[number], former = after.root(number, former=former), after
+    all_of_them = former.offer(9, roots=roots)
+    with pytest.raises(TrustError, match="carries 300 new roots") as caught:
+        refresh(enrolled, all_of_them, reference=NOW)
+    assert "an older bundle first" in (caught.value.hint or "")
+    first = {number: roots[number] for number in range(2, 258)}
+    trust = _after(enrolled, depot.offer(8, roots=first))
+    assert len(trust.roots) == 257
+    assert refresh(trust, all_of_them, reference=NOW).root_version == 301
+
+
 def test_a_root_under_another_name_is_refused(depot: Depot, enrolled: Trust) -> None:
     """A file's name and the version in it must agree."""
     _refused(enrolled, depot.offer(roots={2: depot.root(3)}), "2.root.json says that it is version 3")
