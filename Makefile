@@ -5,7 +5,7 @@ BIN := .venv/bin
 READY := .venv/.ready
 
 .DEFAULT_GOAL := help
-.PHONY: help venv tools test test-quick lint format demo bench lock build clean
+.PHONY: help venv tools suite test test-quick lint format demo bench mutants lock build clean
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-11s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -19,7 +19,10 @@ $(READY): requirements.lock pyproject.toml
 tools: ## install the programs that the tests use (tests/servers.txt)
 	@.ci/setup tools
 
-test: venv tools lint ## check and test everything
+suite: ## fetch the public suite tuf-conformance, where that can be
+	@.ci/setup suite
+
+test: venv tools suite lint ## check and test everything
 	@$(BIN)/python -m pytest -n auto
 
 test-quick: venv ## run the tests that take no more than a few seconds each
@@ -41,6 +44,11 @@ demo: venv tools ## carry two releases of a real package over a gap on this mach
 bench: venv tools ## measure speed, size and memory against other tools (takes a while)
 	@$(BIN)/python tests/bench/run.py $(ARGS)
 
+mutants: ## measure what the tests of the trust code do not notice (takes half an hour; not in CI)
+	@.ci/setup mutants
+	@build/mutants/bin/mutmut run $(ARGS)
+	@build/mutants/bin/mutmut results
+
 lock: ## write requirements.lock anew from pyproject.toml (ARGS=--upgrade for newer versions)
 	@.ci/setup lock $(ARGS)
 
@@ -48,5 +56,5 @@ build: venv ## build the wheel into dist/
 	@$(BIN)/python -m hatchling build -t wheel
 
 clean: ## remove all that these targets made, downloads included
-	rm -rf .venv build dist .mypy_cache .pytest_cache .ruff_cache .import_linter_cache .hypothesis
+	rm -rf .venv build dist mutants .mypy_cache .pytest_cache .ruff_cache .import_linter_cache .hypothesis
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +

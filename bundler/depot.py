@@ -19,6 +19,7 @@ from sealift.errors import IntegrityError, StoreError, UsageError
 from sealift.listing import Blob, decode
 from sealift.manifest import MANIFEST_MAX, Part, Release, encode
 from sealift.manifest import release as parse_release
+from sealift.names import file_stem
 from sealift.reading import bounded
 
 FOLDERS = ("manifests", "trees", "index", "packs", "records", "cache")
@@ -136,4 +137,4 @@ class Depot:
         return decode(content, Part, str(path))
 
     def _record(self, name: str, version: str) -> Path:
-        return self.folder / "records" / name / f"{version}.json"
+        return self.folder / "records" / file_stem(name) / f"{version}.json"

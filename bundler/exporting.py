@@ -17,8 +17,8 @@ from sealift.container import HINT, Writer
 from sealift.durable import storing
 from sealift.errors import IntegrityError, UsageError
 from sealift.listing import Blob, sound
-from sealift.manifest import Bundle, target_of_bundle, target_of_release
-from sealift.names import visible
+from sealift.manifest import AUDIENCE_MAX, Bundle, target_of_bundle, target_of_release
+from sealift.names import check_release, visible
 from sealift.progress import Progress
 
 from .depot import Depot
@@ -30,6 +30,7 @@ if TYPE_CHECKING:
     from securesystemslib.signer import Signer
     from tuf.api.metadata import Root
 
+    from keys.lineup import Rule
     from keys.repository import State
 
 
@@ -65,6 +66,8 @@ class Exported:
     root_fingerprint: str
     signed: bool
     """Whether anything had to be signed."""
+    audience: tuple[str, ...]
+    """The sites that it is for; every site where there are none."""
 
 
 def export(
@@ -76,10 +79,25 @@ def export(
     signer_for: Callable[[Root], Signer],
     times: Times,
     progress: Progress,
+    audience: Sequence[str] = (),
+    team_signers: Callable[[Rule], Sequence[Signer]] = lambda _: (),
 ) -> Exported:
     """Seal what is wanted, publish it in the depot, and write it as one bundle to `out`.
 
+    Args:
+        wanted: specs, and releases that were published before.
+        depot: where they are published.
+        out: the bundle.
+        effort: level and workers.
+        signer_for: unlocks the online key.
+        times: the times that are written and judged by.
+        progress: told the bytes.
+        audience: the names of the sites that alone may import it; every site where there are none.
+        team_signers: unlocks the keys of a team that are at hand, for its releases.
+
     Raises:
+        PolicyError: a team must sign its release first; its request waits in the depot.
+        MalformedError: a name in the audience is none.
         UsageError: a release was published with other content, is unknown, or would hold the depot or `out`.
         SourceError: a source cannot be collected.
         TrustError: the depot's metadata does not verify, or the key is not entitled.
@@ -95,13 +113,14 @@ def export(
     if len({(each.name, each.version) for each in wanted}) != len(wanted):
         raise UsageError("a release is named twice", hint="name each release once")
     check_places(wanted, depot, out)
+    sites = _audience(audience)
     with depot.lock():
         sealed = tuple(_sealed(each, depot, verified, effort, progress) for each in wanted)
         from keys.repository import Addition, publish
 
         state = verified()
         parts = tuple(each.part for each in sealed)
-        manifest = Bundle(format=FORMAT, type="bundle", root_version=state.root.version, parts=parts)
+        manifest = Bundle(format=FORMAT, type="bundle", root_version=state.root.version, parts=parts, audience=sites)
         blob, _ = depot.keep_manifest(manifest)
         additions = {target_of_bundle(blob.sha256): Addition(length=blob.length, sha256=blob.sha256, kind="bundle")}
         for part in parts:
@@ -109,7 +128,14 @@ def export(
             additions[target_of_release(said.name, said.version)] = Addition(
                 length=said.length, sha256=said.sha256, kind="release"
             )
-        published = publish(depot.folder, additions, signer_for=signer_for, now=times.now, published=times.published)
+        published = publish(
+            depot.folder,
+            additions,
+            signer_for=signer_for,
+            now=times.now,
+            published=times.published,
+            team_signers=team_signers,
+        )
         _check_content(depot, sealed, effort.threads, progress)
         size = _write(out, depot, blob, sealed, published.files, times.epoch, workers=effort.threads, progress=progress)
     return Exported(
@@ -119,13 +145,26 @@ def export(
         sealed=sealed,
         root_fingerprint=state.fingerprint,
         signed=published.changed,
+        audience=sites,
     )
+
+
+def _audience(names: Sequence[str]) -> tuple[str, ...]:
+    if len(set(names)) > AUDIENCE_MAX:
+        raise UsageError(
+            f"a bundle is for {AUDIENCE_MAX} sites at most, and {len(set(names))} are named",
+            hint="export it twice, or for every site",
+        )
+    return tuple(sorted({check_release(name) for name in names}))
 
 
 def published_release(state: State, name: str, version: str) -> Blob | None:
     """The manifest of a release that the signed metadata lists."""
-    target = state.targets.targets.get(target_of_release(name, version))
-    return Blob(sha256=target.hashes["sha256"], length=target.length) if target else None
+    path = target_of_release(name, version)
+    found = next(
+        (signed.targets[path] for signed in (state.targets, *state.teams.values()) if path in signed.targets), None
+    )
+    return Blob(sha256=found.hashes["sha256"], length=found.length) if found else None
 
 
 def require(state: State, depot: Depot, name: str, version: str) -> Blob:

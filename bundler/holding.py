@@ -17,6 +17,7 @@ from sealift.digest import sha256
 from sealift.errors import MalformedError, UsageError
 from sealift.index import Frame, frames
 from sealift.manifest import Artifact, Part, Release
+from sealift.names import label_in
 from sealift.opening import Opened, member_of
 from sealift.reading import bounded
 from sealift.tree import Entry
@@ -65,7 +66,7 @@ class Anchor:
         content = self._root(bundle)
         if self.fingerprint:
             check_fingerprint(content, self.fingerprint)
-        return anchor(content, sha256(content), reference=now)
+        return anchor(content, sha256(content), reference=now, purpose=None)
 
     def _root(self, bundle: Reader) -> bytes:
         path = self.root or (self.depot / "metadata" / "1.root.json" if self.depot else None)
@@ -141,14 +142,14 @@ def holdings(what: str, anchor: Anchor, now: datetime) -> Iterator[tuple[Holding
     Raises:
         UsageError: it names neither.
     """
-    name, at, version = what.partition("@")
-    if os.path.exists(what) or not at or "/" in what:
+    label = label_in(what)
+    if os.path.exists(what) or not label:
         with open_bundle(Path(what), anchor, now) as (bundle, opened):
             yield in_bundle(bundle, opened)
     elif anchor.depot is None:
         raise UsageError(f"{what} is no file", hint="name a bundle, or give --depot with NAME@VERSION")
     else:
-        yield (in_depot(Depot(anchor.depot), name, version),)
+        yield (in_depot(Depot(anchor.depot), *label),)
 
 
 def only(held: tuple[Holding, ...], what: str) -> Holding:

@@ -29,7 +29,7 @@ import msgspec
 from sealift.digest import check_form
 from sealift.durable import storing, write_file
 from sealift.errors import MalformedError, SourceError, UsageError
-from sealift.names import check_release, check_version, visible
+from sealift.names import check_release, check_spaced, check_version, visible
 from sealift.reading import opened
 
 SIZE_MAX = 16 << 20
@@ -230,7 +230,7 @@ def _parsed(content: bytes) -> Lock:
             raise MalformedError(f"artifact {visible(name)} lacks its source or its digest")
         check_form(digest, f"artifact {visible(name)}")
         artifacts[check_release(name)] = Locked(source=source, digest=digest, pins=keys)
-    return Lock(release=check_release(document.release), version=check_version(document.version), artifacts=artifacts)
+    return Lock(release=check_spaced(document.release), version=check_version(document.version), artifacts=artifacts)
 
 
 def _distinct(pairs: list[tuple[str, Any]]) -> dict[str, Any]:

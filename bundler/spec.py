@@ -19,7 +19,7 @@ from sealift.document import Document, Problem
 from sealift.errors import UsageError
 from sealift.plugins import kinds
 from sealift.schema import check, obey, obey_keys
-from sealift.subset import NAME_FORM, VERSION_FORM, branch, name
+from sealift.subset import NAME_FORM, SPACED_FORM, VERSION_FORM, branch, name
 
 from . import lock as locks
 from .lock import Lock
@@ -72,7 +72,7 @@ def load(path: Path, *, lint: bool = False, pinned: bool = True) -> Spec:
     """
     spec = document.parse(path)
     further = [
-        *obey(spec, ("release",), names.check_release),
+        *obey(spec, ("release",), names.check_spaced),
         *obey(spec, ("version",), names.check_version),
         *obey_keys(spec, "artifacts", names.check_release),
         *(_lint(spec, path, pinned=pinned) if lint else ()),
@@ -134,7 +134,7 @@ def schema() -> dict[str, Any]:
         "description": "Which artifacts make up a release.",
         "type": "object",
         "properties": {
-            "release": name(names.RELEASE, f"The release's name: {NAME_FORM}."),
+            "release": name(names.SPACED, f"The release's name: {SPACED_FORM}."),
             "version": name(names.VERSION, f"The release's version: {VERSION_FORM}."),
             "artifacts": {
                 "description": "What the release holds: at least one artifact, by name.",

@@ -27,11 +27,12 @@ from sealift.hashing import damaged_pack
 from sealift.listing import Blob, sound
 from sealift.opening import Content, Opened, listings, member_of, packs_of
 from sealift.progress import Progress
+from sealift.waiver import Accepted
 
 from .event import event
 from .folder import STORE
 from .site import Site
-from .state import Admitted
+from .state import Admitted, State, fallen_versions
 from .store import Store
 
 _SPARE = 16 << 20
@@ -59,12 +60,24 @@ class Imported:
     """The versions of the metadata that it was admitted under."""
     expires: datetime
     """Until when this bundle is admitted by a site that has seen no newer one."""
+    waived: str | None
+    """Why it was admitted although it has expired; None where it has not."""
 
 
-def admit(site: Site, path: Path, *, now: datetime, workers: int, progress: Progress) -> Imported:
+def admit(
+    site: Site, path: Path, *, now: datetime, workers: int, progress: Progress, waiver: bytes | None = None
+) -> Imported:
     """Check the bundle at `path` and take its releases into the site, all or nothing.
 
     A refusal is recorded in the ledger; the site is otherwise untouched.
+
+    Args:
+        site: which takes them.
+        path: the bundle.
+        now: the time by the clock.
+        workers: how many packs are copied at a time.
+        progress: told the bytes.
+        waiver: the file of a waiver, for a bundle that has expired.
 
     Raises:
         MalformedError, IntegrityError, TrustError: the bundle is refused.
@@ -74,7 +87,7 @@ def admit(site: Site, path: Path, *, now: datetime, workers: int, progress: Prog
         generation = site.state.generation
         try:
             with Reader(path) as bundle:
-                return _admit(site, bundle, now, workers, progress)
+                return _admit(site, bundle, now, workers, progress, waiver)
         except SealiftError as error:
             if site.state.generation == generation:
                 refuse(site, error, {"bundle": str(path)}, now)
@@ -90,9 +103,17 @@ def refuse(site: Site, error: SealiftError, detail: Mapping[str, object], now: d
         error.hint = f"{error.hint + '; ' if error.hint else ''}the ledger could not be written: {failure.message}"
 
 
-def _admit(site: Site, bundle: Reader, now: datetime, workers: int, progress: Progress) -> Imported:
+def _admit(
+    site: Site, bundle: Reader, now: datetime, workers: int, progress: Progress, waiver: bytes | None
+) -> Imported:
     store = Store(site.store)
-    opened = opening.authenticate(bundle, site.state.trust, reference=site.reference(now))
+    state = site.state
+    opened = opening.authenticate(bundle, state.trust, reference=site.reference(now), waiver=waiver, site=state.called)
+    if fallen := fallen_versions(opened.refreshed.versions, state.versions):
+        raise TrustError(
+            f"this bundle is older than one that this site has seen ({fallen})", hint="ask for a new export"
+        )
+    _check_audience(state, opened)
     _check_unchanged(site, opened)
     _check_room(bundle, opened, store)
     for content in opened.contents:
@@ -106,6 +127,22 @@ def _admit(site: Site, bundle: Reader, now: datetime, workers: int, progress: Pr
         for kind in STORE:
             sync_folder(store.folder / kind)
     return _commit(site, opened, copied, now)
+
+
+def _check_audience(state: State, opened: Opened) -> None:
+    """Refuse a bundle that is for other sites."""
+    audience = opened.manifest.audience
+    if not audience or state.called in audience:
+        return
+    shown = ", ".join(audience[:5]) + (" and others" if len(audience) > 5 else "")
+    if state.called is None:
+        raise TrustError(
+            f"the bundle is for the sites {shown}, and this site has no name",
+            hint="where it is one of them, name it with the root it was enrolled with: sealift-install enroll --name",
+        )
+    raise TrustError(
+        f"the bundle is for the sites {shown}, and this one is {state.called}", hint="carry it to one of those"
+    )
 
 
 def _check_unchanged(site: Site, opened: Opened) -> None:
@@ -210,11 +247,15 @@ def _commit(site: Site, opened: Opened, copied: _Copies, now: datetime) -> Impor
                 "manifest": each.part.release.sha256,
                 "bundle": opened.identity,
                 "published": each.published,
+                "root": opened.refreshed.root_version,
+                "timestamp": opened.refreshed.timestamp_version,
             },
             now,
         )
         for each in new
     ]
+    if waived := opened.refreshed.waiver:
+        events.append(event("waived", _waived(waived, opened), now))
     if copied.repaired:
         events.append(event("repaired", {"packs": sorted(copied.repaired), "bundle": opened.identity}, now))
     state = msgspec.structs.replace(
@@ -236,7 +277,22 @@ def _commit(site: Site, opened: Opened, copied: _Copies, now: datetime) -> Impor
         root=opened.refreshed.root_version,
         timestamp=opened.refreshed.timestamp_version,
         expires=opened.refreshed.expires,
+        waived=waived.waiver.reason if waived else None,
     )
+
+
+def _waived(waived: Accepted, opened: Opened) -> dict[str, object]:
+    """What the ledger says of a waiver that was needed."""
+    said = waived.waiver
+    return {
+        "bundle": opened.identity,
+        "timestamp": said.timestamp.version,
+        "waiver": waived.sha256,
+        "signers": list(waived.signers),
+        "reason": said.reason,
+        "issued": said.issued,
+        "expires": said.expires,
+    }
 
 
 def _times(opened: Opened) -> Iterator[datetime]:

@@ -11,6 +11,7 @@ from pathlib import Path
 import msgspec
 
 from sealift.durable import storing
+from sealift.errors import StoreError
 
 from .applying import Installation
 from .deployments import Deployed, Deployments
@@ -42,11 +43,12 @@ def collect(
     being changed to.
 
     Raises:
-        StoreError: the disk refuses, or another command is at work.
+        StoreError: the disk refuses, another command is at work, or an environment uses what is not admitted.
         IntegrityError: a manifest that is kept is damaged, so that nobody knows what it needs.
     """
     with site.lock():
         used = _used(installation)
+        _check_known(site, used)
         stay = _stay(site.state.admitted, keep, used)
         gone = tuple(each for each in site.state.admitted if each not in stay)
         store = Store(site.store)
@@ -64,6 +66,16 @@ def collect(
                     path.unlink(missing_ok=True)
             folders = _prune(installation)
     return Collected(releases=tuple(each.label for each in gone), files=len(unneeded), bytes=size, folders=folders)
+
+
+def _check_known(site: Site, used: set[tuple[str, str]]) -> None:
+    """Refuse while an environment runs what the site does not know any more: its content would be removed."""
+    if unknown := sorted(used - {(each.name, each.version) for each in site.state.admitted}):
+        name, version = unknown[0]
+        raise StoreError(
+            f"an environment uses {name}@{version}, which this site has not admitted since its trust was begun anew",
+            hint="import the bundle that brought it again; then gc knows what it needs",
+        )
 
 
 def _remove_orphans(store: Store, admitted: tuple[Admitted, ...], unneeded: list[Path]) -> None:

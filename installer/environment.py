@@ -17,7 +17,7 @@ from typing import Any, Literal
 from sealift import document, hooks, names
 from sealift.plugins import kinds
 from sealift.schema import check, obey
-from sealift.subset import NAME_FORM, VERSION_FORM, branch, name
+from sealift.subset import NAME_FORM, SPACED_FORM, VERSION_FORM, branch, name
 
 TARGETS_MAX = 256
 CHECKS_MAX = 64
@@ -93,7 +93,7 @@ def load(path: Path) -> Environment:
     environment = document.parse(path)
     further = [
         *obey(environment, ("environment",), names.check_release),
-        *obey(environment, ("release",), names.check_release),
+        *obey(environment, ("release",), names.check_spaced),
         *obey(environment, ("version",), names.check_version),
     ]
     check(environment, schema(), further=further)
@@ -137,7 +137,7 @@ def schema() -> dict[str, Any]:
         "type": "object",
         "properties": {
             "environment": name(names.RELEASE, f"The environment's name: {NAME_FORM}."),
-            "release": name(names.RELEASE, f"The name of the release that it runs: {NAME_FORM}."),
+            "release": name(names.SPACED, f"The name of the release that it runs: {SPACED_FORM}."),
             "version": name(names.VERSION, f"The version of that release: {VERSION_FORM}."),
             "targets": {
                 "description": "Where the release is deployed to, in this order: at least one target.",

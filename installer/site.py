@@ -24,7 +24,8 @@ import msgspec
 from sealift import durable
 from sealift.digest import sha256
 from sealift.errors import SealiftError, StoreError, TrustError
-from sealift.names import visible
+from sealift.names import check_release, visible
+from sealift.root_terms import Purpose
 from sealift.trust import Versions, anchor, check_fingerprint
 from sealift.tuf_rules import read as read_metadata
 
@@ -33,6 +34,7 @@ from .event import Event, event
 from .folder import check_owner, check_vacant, folders, has_content, has_files, is_there, sweep
 from .ledger import Head, Ledger
 from .state import (
+    SINCE,
     Marks,
     State,
     check_against_marks,
@@ -85,7 +87,16 @@ class Site:
         return self.path / "environments"
 
     @classmethod
-    def create(cls, path: Path, root: bytes, fingerprint: str, now: datetime, *, name: str | None = None) -> Site:
+    def create(
+        cls,
+        path: Path,
+        root: bytes,
+        fingerprint: str,
+        now: datetime,
+        *,
+        name: str | None = None,
+        purpose: Purpose = "production",
+    ) -> Site:
         """Enrol the folder `path` with a root; with the root that it has already, nothing changes.
 
         Args:
@@ -93,20 +104,23 @@ class Site:
             root: root metadata.
             fingerprint: its SHA-256, as it came by another way.
             now: the time.
-            name: what the site is called; the folder's name by default.
+            name: what the site is called, for bundles that are meant for it alone.
+            purpose: what the root must be for.
 
         Raises:
             UsageError: `fingerprint` is not one.
-            MalformedError: `root` is no root metadata.
-            TrustError: the fingerprint is another root's, the root does not hold, the site is enrolled with
-                another root, or its state is missing or damaged.
+            MalformedError: `root` is no root metadata, or `name` no name.
+            TrustError: the fingerprint is another root's, the root does not hold or is for another purpose, the site
+                is enrolled with another root or under another name, or its state is missing or damaged.
             StoreError: the folder holds something else, or cannot be written.
         """
         now = now.astimezone(UTC).replace(microsecond=0)
         check_fingerprint(root, fingerprint)
+        if name is not None:
+            check_release(name)
         if is_there(path / "state.json"):
-            return cls._reopened(path, root)
-        trust = anchor(root, fingerprint, reference=now)
+            return cls._reopened(path, root, name, now)
+        trust = anchor(root, fingerprint, reference=max(now, SINCE), purpose=purpose)
         check_vacant(path)
         durable.make_folder(path, mode=0o700)
         with durable.storing(path):
@@ -114,7 +128,7 @@ class Site:
             os.chmod(path, 0o700)
         with durable.locked(path / "lock", what="this site"):
             if is_there(path / "state.json"):
-                return cls._reopened(path, root)
+                return cls._reopened(path, root, name, now)
             check_vacant(path)
             sweep(path)
             for folder in folders(path):
@@ -122,11 +136,12 @@ class Site:
             version = read_metadata("root", root, "the root").version
             state = State(
                 generation=1,
-                name=visible(name if name is not None else path.resolve().name)[:64],
+                name=name if name is not None else visible(path.resolve().name)[:64],
+                named=name is not None,
                 enrolled=now,
                 trust=trust,
                 versions=Versions(root=version),
-                newest=now,
+                newest=SINCE,
                 outbox=_numbered([event("enrolled", {"root": version, "fingerprint": sha256(root)}, now)], 1),
             )
             write_state(path / "state.json", state)
@@ -241,16 +256,24 @@ class Site:
         self._dirty = False
 
     def reference(self, now: datetime) -> datetime:
-        """The time to judge expiry by: the clock, but never before the newest time that this site has seen."""
-        return max(now.astimezone(UTC), self._state.newest)
+        """The time to judge expiry by: the clock, but never before the newest signed time that this site has seen."""
+        return self._state.reference(now)
 
     @classmethod
-    def _reopened(cls, path: Path, root: bytes) -> Site:
+    def _reopened(cls, path: Path, root: bytes, name: str | None, now: datetime) -> Site:
         site = cls.open(path)
         if site.state.trust.roots[0] != root:
             raise TrustError(
                 f"{path} is enrolled already, with another root", hint="enrol a new site folder for another depot"
             )
+        if name is not None and name != site.state.called:
+            if site.state.named:
+                raise TrustError(
+                    f"{path} is called {site.state.name}", hint="a site keeps its name: enrol a new site folder"
+                )
+            with site.lock():
+                named = msgspec.structs.replace(site.state, name=name, named=True)
+                site.commit(named, [event("named", {"name": name}, now)])
         return site
 
     @property

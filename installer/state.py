@@ -16,7 +16,7 @@ how a depot recovers whose versions were driven too far ahead (TUF 1.0, section 
 
 from __future__ import annotations
 
-from datetime import datetime
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Annotated, TypeVar
 
@@ -34,13 +34,19 @@ from sealift.trust import Trust, Versions
 from .event import Event
 from .ledger import Head
 
-FORMAT = 1
+FORMAT = 2
 """The format of a site's own files."""
 STATE_MAX = 64 * 1024 * 1024
 MARKS_MAX = 64 * 1024
 """Bytes that the two files may have."""
 
-_RESTORE = "restore the site folder from a backup taken after {after}, or enrol a new site folder"
+SINCE = datetime(2026, 1, 1, tzinfo=UTC)
+"""No metadata of Sealift was made before: a clock that says so is wrong, and a site's time begins here."""
+
+_RESTORE = (
+    "restore the site folder from a backup taken after {after}, or begin trust anew with the root and its"
+    " fingerprint: `sealift-install enroll --recover`"
+)
 _Sha256 = Annotated[str, Meta(pattern="^[0-9a-f]{64}$")]
 _Time = Annotated[datetime, Meta(tz=True)]
 
@@ -80,15 +86,34 @@ class State(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tru
     generation: Annotated[int, Meta(ge=1, le=INTEGER_MAX)]
     """How many commits there were; enrolment is the first."""
     name: str
+    """What it is called: as it was said at enrolment, or else the folder's name."""
+    named: bool = False
+    """Whether that was said. Only then may a bundle or a waiver be for this site by its name."""
     enrolled: _Time
+    """When it began, by a clock that may have been wrong."""
     trust: Trust
     versions: Versions
-    """The versions of the metadata in `trust`."""
+    """The highest versions that this site has seen: those of the metadata in `trust`, or of trust that was lost."""
     newest: _Time
-    """The newest time that this site has seen; its clock counts for nothing before it."""
+    """The newest signed time that this site has seen; its clock counts for nothing before it."""
     admitted: tuple[Admitted, ...] = ()
     outbox: tuple[Event, ...] = ()
     """The ledger events of this generation."""
+
+    @property
+    def called(self) -> str | None:
+        """The name that bundles and waivers may be for; None where it was given none."""
+        return self.name if self.named else None
+
+    def reference(self, now: datetime) -> datetime:
+        """The time to judge expiry by: `now`, which is a clock's, unless that is known to be wrong.
+
+        A clock that stands before the newest signed time has lost its time. Then the time is at least that one, and
+        at least the one at which the site was enrolled. Otherwise the enrolment's clock counts for nothing: it
+        may have run ahead, and no signature says that it did not.
+        """
+        now = now.astimezone(UTC)
+        return now if now >= self.newest else max(self.newest, self.enrolled)
 
     def release(self, name: str, version: str) -> Admitted | None:
         """The admitted release `name@version`, if there is one."""
@@ -107,6 +132,10 @@ class Marks(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tru
     ledger: Head
 
 
+class NewerFormatError(TrustError):
+    """A file of the site that only a newer Sealift reads."""
+
+
 class _Format(msgspec.Struct, frozen=True):
     format: int
 
@@ -118,7 +147,8 @@ def read_state(path: Path) -> tuple[State, str] | None:
     """The state in the file `path` and its digest, or None where there is no such file.
 
     Raises:
-        TrustError: it is damaged, or of a newer format.
+        TrustError: it is damaged.
+        NewerFormatError: it is of a newer format.
         StoreError: it cannot be read.
     """
     content = bounded(path, STATE_MAX)
@@ -147,7 +177,8 @@ def read_marks(path: Path) -> Marks | None:
     """The marks in the file `path`, or None where there is no such file.
 
     Raises:
-        TrustError: they are damaged, or of a newer format.
+        TrustError: they are damaged.
+        NewerFormatError: they are of a newer format.
         StoreError: they cannot be read.
     """
     content = bounded(path, MARKS_MAX)
@@ -198,9 +229,13 @@ def fallen_versions(new: Versions, known: Versions) -> str | None:
     """Which version of `new` is below what is known, where that is no recovery by a new root."""
     if new.root < known.root:
         return f"root {new.root}, known is {known.root}"
-    for role in ("timestamp", "snapshot", "targets"):
-        if new.root == known.root and getattr(new, role) < getattr(known, role):
-            return f"{role} {getattr(new, role)}, known is {getattr(known, role)}"
+    if new.root > known.root:
+        return None
+    pairs = {role: (getattr(new, role), getattr(known, role)) for role in ("timestamp", "snapshot", "targets")}
+    pairs |= {role: (new.delegated.get(role, 0), version) for role, version in known.delegated.items()}
+    for role, (has, had) in pairs.items():
+        if has < had:
+            return f"{role} {has}, known is {had}"
     return None
 
 
@@ -227,7 +262,7 @@ def _decode(content: bytes, kind: type[_T], what: str, cap: int) -> _T:
     try:
         found = msgspec.json.decode(content, type=_Format).format
         if found > FORMAT:
-            raise TrustError(
+            raise NewerFormatError(
                 f"the {what} of this site was written by a newer sealift (format {found}, this one knows {FORMAT})",
                 hint="install the newer sealift here",
             )

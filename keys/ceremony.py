@@ -11,29 +11,32 @@ import os
 import shutil
 import stat
 import tempfile
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
-import msgspec
-from securesystemslib.signer import CryptoSigner
-from tuf.api.metadata import Root, Snapshot, Targets, Timestamp
+from securesystemslib.signer import Signer
+from tuf.api.metadata import Targets
 
 from sealift.durable import TEMPORARY, make_folder, storing, sync_folder, write_file
 from sealift.errors import UsageError
+from sealift.root_terms import Purpose
 
 from . import depot as depots
-from .keyfile import generate
+from . import request as requests
+from .committing import begin
+from .keyfile import SCHEMES, generate
+from .lineup import KEYS_MAX, Lineup, Rule, make_root
 from .metadata import sign, sign_all
 from .pbes2 import KDF_ROUNDS
+from .proposing import ROOT_DAYS, first_root
+from .public import Public, refuse_doubled
 from .repository import ROLE_DAYS
 from .state import verify
 
-ROOT_DAYS = 730
-"""Days that a root lives. Renewing one gathers the holders of offline keys, and it must then be carried to every
-site before the former one expires: two years leave room for a yearly ceremony that slips."""
-ROOT_KEYS_MAX = 16
-"""Root keys at most: a ceremony with more people does not happen."""
+ROOT_KEYS_MAX = KEYS_MAX
+"""Root keys at most."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -65,6 +68,8 @@ def init(
     root_days: int = ROOT_DAYS,
     days: int = ROLE_DAYS,
     rounds: int = KDF_ROUNDS,
+    scheme: str = SCHEMES[0],
+    purpose: Purpose = "production",
     unsafe_unencrypted: bool = False,
 ) -> Summary:
     """Make a depot at `depot`, which is missing or an empty folder.
@@ -78,6 +83,8 @@ def init(
         root_days: how long the root lives.
         days: how long targets, snapshot and timestamp live.
         rounds: the cost of the passphrase (PBKDF2 iterations).
+        scheme: what every key is, one of `keyfile.SCHEMES`.
+        purpose: what the root is for.
         unsafe_unencrypted: leave the keys in the clear when there is no passphrase.
 
     Raises:
@@ -85,23 +92,27 @@ def init(
         StoreError: the disk refused; the depot is there whole or not at all.
     """
     check_numbers(root_keys, threshold)
-    place = Path(os.path.realpath(depot))
-    mode = refuse_occupied(place)
-    make_folder(place.parent)
-    with storing(place):
-        building = Path(tempfile.mkdtemp(prefix=f"{TEMPORARY}{place.name}.", dir=place.parent))
-    try:
-        signers = _make_keys(building, root_keys, passphrase, rounds, unsafe_unencrypted)
-        now = now.astimezone(UTC)
-        _make_metadata(building, signers, threshold, now + timedelta(days=root_days), now + timedelta(days=days))
-        write_file(building / depots.SETTINGS, msgspec.json.encode(depots.Settings(), order="sorted") + b"\n")
-        state = verify(building)
-        with storing(place):
-            os.chmod(building, mode)
-        _place(building, place)
-    except BaseException:
-        shutil.rmtree(building, ignore_errors=True)
-        raise
+    now = now.astimezone(UTC)
+
+    def fill(building: Path) -> str:
+        names = [*(f"root-{number}.pem" for number in range(1, root_keys + 1)), depots.ONLINE]
+        make = _maker(building, passphrase, rounds, scheme, unsafe_unencrypted)
+        *signers, online = [make(name) for name in names]
+        line = Lineup(
+            root=Rule(keys=tuple(signer.public_key for signer in signers), threshold=threshold),
+            online=Rule(keys=(online.public_key,), threshold=1),
+            purpose=purpose,
+        )
+        root = make_root(line, version=1, expires=now + timedelta(days=root_days))
+        targets = Targets(expires=now + timedelta(days=days))
+        contents = sign_all(targets, root, online, others={}, snapshot_version=1, timestamp_version=1)
+        make_folder(building / depots.METADATA)
+        begin(building / depots.METADATA, (root, sign(root, root, signers)), contents)
+        write_file(building / depots.SETTINGS, depots.encode(depots.Settings()))
+        return verify(building).fingerprint
+
+    _build(depot, fill)
+    state = verify(depot)
     keys = depot / depots.Settings().keys
     return Summary(
         depot=depot,
@@ -114,6 +125,113 @@ def init(
         expires=state.timestamp.expires,
         encrypted=passphrase is not None,
     )
+
+
+@dataclass(frozen=True, kw_only=True)
+class Prepared:
+    """A depot whose first root waits for the signatures of its holders."""
+
+    depot: Path
+    request: Path
+    """What each holder signs."""
+    digest: str
+    """SHA-256 of what is signed, which the holders compare."""
+    root_keys: tuple[str, ...]
+    """Their key ids."""
+    threshold: int
+    online_key: str
+    """Where the online key lives."""
+
+
+def prepare(
+    depot: Path,
+    *,
+    root_keys: Sequence[Public],
+    threshold: int,
+    passphrase: bytes | None,
+    now: datetime,
+    online: Public | None = None,
+    root_days: int = ROOT_DAYS,
+    rounds: int = KDF_ROUNDS,
+    scheme: str = SCHEMES[0],
+    purpose: Purpose = "production",
+    unsafe_unencrypted: bool = False,
+) -> Prepared:
+    """Make a depot whose root keys stay with their holders: its first root waits for their signatures.
+
+    Args:
+        depot: as for `init`.
+        root_keys: the holders' public keys; all of them must sign the first root.
+        threshold: how many of them a later root needs.
+        passphrase: encrypts the online key, where one is made.
+        now: the time, aware, from which expiry is counted.
+        online: the online key, and the place where it lives; one is made where None.
+        root_days: how long the root lives.
+        rounds: the cost of the passphrase (PBKDF2 iterations).
+        scheme: what the online key is, one of `keyfile.SCHEMES`.
+        purpose: what the root is for.
+        unsafe_unencrypted: leave the online key in the clear when there is no passphrase.
+
+    Raises:
+        UsageError: something is at `depot` already, a key is named twice, or the numbers are out of range.
+        PolicyError: a key would have two roles.
+        StoreError: the disk refused; the depot is there whole or not at all.
+    """
+    refuse_doubled([public.key for public in root_keys])
+    check_numbers(len(root_keys), threshold)
+    if online is not None and online.place is None:
+        raise UsageError(
+            f"it is not known where the online key {online.key.keyid[:8]} lives",
+            hint="make its file with its place: sealift-keys key hsm:… --out online.json",
+        )
+
+    def fill(building: Path) -> str:
+        make_folder(building / depots.Settings().keys, mode=0o700)
+        if online is None:
+            key = _maker(building, passphrase, rounds, scheme, unsafe_unencrypted)(depots.ONLINE).public_key
+        else:
+            key = online.key
+        line = Lineup(
+            root=Rule(keys=tuple(public.key for public in root_keys), threshold=threshold),
+            online=Rule(keys=(key,), threshold=1),
+            purpose=purpose,
+        )
+        request = first_root(line, now=now, days=root_days)
+        make_folder(building / depots.METADATA)
+        make_folder(building / depots.REQUESTS)
+        write_file(building / depots.REQUESTS / f"{request.name}{requests.ENDING}", requests.encode(request))
+        settings = depots.Settings() if online is None else depots.Settings(places={key.keyid: online.place or ""})
+        write_file(building / depots.SETTINGS, depots.encode(settings))
+        return request.digest
+
+    digest = _build(depot, fill)
+    made = depot / depots.Settings().keys / depots.ONLINE
+    return Prepared(
+        depot=depot,
+        request=depot / depots.REQUESTS / f"root-1{requests.ENDING}",
+        digest=digest,
+        root_keys=tuple(public.key.keyid for public in root_keys),
+        threshold=threshold,
+        online_key=str(made) if online is None or online.place is None else online.place,
+    )
+
+
+def _build(depot: Path, fill: Callable[[Path], str]) -> str:
+    """Let `fill` make a depot under a temporary name, and place it at `depot`; what `fill` returned."""
+    place = Path(os.path.realpath(depot))
+    mode = refuse_occupied(place)
+    make_folder(place.parent)
+    with storing(place):
+        building = Path(tempfile.mkdtemp(prefix=f"{TEMPORARY}{place.name}.", dir=place.parent))
+    try:
+        result = fill(building)
+        with storing(place):
+            os.chmod(building, mode)
+        _place(building, place)
+    except BaseException:
+        shutil.rmtree(building, ignore_errors=True)
+        raise
+    return result
 
 
 def check_numbers(root_keys: int, threshold: int) -> None:
@@ -153,36 +271,23 @@ def refuse_occupied(depot: Path) -> int:
         return stat.S_IMODE(depot.stat().st_mode)
 
 
-def _make_keys(
-    depot: Path, root_keys: int, passphrase: bytes | None, rounds: int, unsafe_unencrypted: bool
-) -> list[CryptoSigner]:
-    """The root keys, then the online key."""
+def _maker(
+    depot: Path, passphrase: bytes | None, rounds: int, scheme: str, unsafe_unencrypted: bool
+) -> Callable[[str], Signer]:
+    """What makes a key file of a name in the depot's folder of keys."""
     folder = depot / depots.Settings().keys
     make_folder(folder, mode=0o700)
-    names = [*(f"root-{number}.pem" for number in range(1, root_keys + 1)), depots.ONLINE]
-    return [
-        generate(folder / name, passphrase=passphrase, rounds=rounds, unsafe_unencrypted=unsafe_unencrypted)
-        for name in names
-    ]
 
+    def make(name: str) -> Signer:
+        return generate(
+            folder / name,
+            passphrase=passphrase,
+            scheme=scheme,
+            rounds=rounds,
+            unsafe_unencrypted=unsafe_unencrypted,
+        )
 
-def _make_metadata(
-    depot: Path, signers: list[CryptoSigner], threshold: int, root_expires: datetime, expires: datetime
-) -> None:
-    *root_signers, online = signers
-    root = Root(expires=root_expires, consistent_snapshot=True)
-    for signer in root_signers:
-        root.add_key(signer.public_key, Root.type)
-    root.roles[Root.type].threshold = threshold
-    for role in (Targets.type, Snapshot.type, Timestamp.type):
-        root.add_key(online.public_key, role)
-
-    folder = depot / depots.METADATA
-    make_folder(folder)
-    write_file(folder / "1.root.json", sign(root, root, root_signers))
-    contents = sign_all(Targets(expires=expires), root, online, others={}, snapshot_version=1, timestamp_version=1)
-    for name, content in contents.items():
-        write_file(folder / name, content)
+    return make
 
 
 def _place(building: Path, depot: Path) -> None:

@@ -9,7 +9,6 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
-from securesystemslib.exceptions import UnverifiedSignatureError
 from securesystemslib.signer import Signer
 from tuf.api.metadata import Metadata, MetaFile, Root, Snapshot, T, Targets, Timestamp
 from tuf.api.serialization import DeserializationError
@@ -17,7 +16,10 @@ from tuf.api.serialization import DeserializationError
 from sealift import tuf_rules
 from sealift.durable import storing
 from sealift.errors import MalformedError, TrustError, UsageError
+from sealift.hybrid import register
+from sealift.root_terms import terms
 
+from . import signing
 from .reading import read_bounded
 
 _RESTORE = "restore the depot's metadata folder from its newest backup"
@@ -36,14 +38,21 @@ def read(path: Path, role: type[T]) -> bytes:
     return read_bounded(path, limit=tuf_rules.CAPS[role.type])
 
 
-def parse(content: bytes, role: type[T], where: Path | str) -> Metadata[T]:
+def parse(content: bytes, role: type[T], where: Path | str, *, name: str | None = None) -> Metadata[T]:
     """What `content` says; its signatures are for the caller to verify.
+
+    Args:
+        content: the file.
+        role: what it must be.
+        where: its place, for messages.
+        name: the name of a delegated role.
 
     Raises:
         MalformedError: it is not the strict JSON form of that role's metadata.
         TrustError: it is a root whose keys or thresholds do not mean what they say.
     """
-    tuf_rules.read(role.type, content, str(where))
+    tuf_rules.read(name or role.type, content, str(where))
+    register()
     try:
         metadata: Metadata[T] = Metadata.from_bytes(content)
     except DeserializationError as error:
@@ -76,15 +85,7 @@ def sign(payload: T, delegator: Root, signers: Sequence[Signer]) -> bytes:
                 f"key {key.keyid[:8]} may not sign {payload.type}: root {delegator.version} does not name it",
                 hint="use the key that sealift-keys show lists for that role",
             )
-        signature = signer.sign(message)
-        try:
-            key.verify_signature(signature, message)
-        except UnverifiedSignatureError as error:
-            raise TrustError(
-                f"key {key.keyid[:8]} made a signature over {payload.type} that does not verify",
-                hint="the private key does not belong to that public key: check which key or slot was opened",
-            ) from error
-        metadata.signatures[key.keyid] = signature
+        metadata.signatures[key.keyid] = signing.sign(signer, message, payload.type)
     if len(metadata.signatures) < role.threshold:
         raise TrustError(
             f"{payload.type} needs {role.threshold} signatures, and {len(metadata.signatures)} could be made",
@@ -149,3 +150,6 @@ def _check_separation(root: Root, where: Path | str) -> None:
     for name, role in root.roles.items():
         if name != Root.type and apart & set(role.keyids):
             raise TrustError(f"{where}: a root key also signs {name}", hint="root keys sign nothing but roots")
+    waiver = terms(root.to_dict()).waiver
+    if waiver is not None and set(waiver.keyids) & {keyid for role in root.roles.values() for keyid in role.keyids}:
+        raise TrustError(f"{where}: a key of the waiver role has another role", hint="waiver keys sign nothing else")

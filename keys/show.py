@@ -2,18 +2,32 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
-from dataclasses import dataclass
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field, replace
 from datetime import datetime
 from pathlib import Path
 
+import msgspec
 from tuf.api.metadata import Root, Signed
 
+from sealift.root_terms import WAIVER, terms
+
+from . import depot as depots
+from .lineup import Rule
+from .pending import held
+from .proposing import team_rules
 from .state import verify, verify_root
 
 WARNING_DAYS = 90
 """Days before an expiry from which it is warned of: time for a ceremony and for the carriage after it."""
 _ROLES = ("root", "targets", "snapshot", "timestamp")
+_SIGNS = {
+    "root": "which keys count",
+    "targets": "which releases and bundles there are",
+    "snapshot": "which lists are current",
+    "timestamp": "which snapshot is current",
+    WAIVER: "that one late bundle may pass",
+}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -31,6 +45,10 @@ class Role:
     """RFC 3339, UTC."""
     days_left: int | None
     """Whole days; negative once expired."""
+    signs: str = ""
+    """What the role's signatures are for."""
+    places: tuple[str | None, ...] = ()
+    """Where each key lives, as far as the depot knows."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -48,6 +66,11 @@ class Description:
     bundles: int | None
     """How many are published; None for a root file."""
     warnings: tuple[str, ...]
+    purpose: str = "production"
+    clients: Mapping[str, str] = field(default_factory=dict)
+    """Which version of Sealift each site runs, as noted."""
+    waiting: tuple[str, ...] = ()
+    """The requests that wait for signatures."""
 
 
 def describe(depot: Path, now: datetime) -> Description:
@@ -61,9 +84,30 @@ def describe(depot: Path, now: datetime) -> Description:
         UsageError, MalformedError, TrustError, StoreError: as `keys.repository.verify`.
     """
     state = verify(depot)
-    signed = (state.root, state.targets, state.snapshot, state.timestamp)
-    kinds = [entry.kind for entry in state.entries]
-    return _description(str(depot), "depot", state.fingerprint, state.root, signed, kinds, now)
+    described = _description(
+        str(depot),
+        "depot",
+        state.fingerprint,
+        state.root,
+        (state.root, state.targets, state.snapshot, state.timestamp),
+        [entry.kind for entry in state.entries],
+        now,
+    )
+    settings = depots.settings(depot)
+    rules = team_rules(state.targets)
+    teams = tuple(_team(name, rule, state.teams.get(name), now) for name, rule in rules.items())
+    lines = lineup_of(state.root, rules)
+    roles = tuple(
+        replace(role, places=tuple(settings.place(depot, keyid) for keyid in lines[role.name]))
+        for role in (*described.roles, *teams)
+    )
+    return replace(
+        described,
+        roles=roles,
+        warnings=(*_warnings(roles), *_shared(rules)),
+        clients={} if settings.clients is msgspec.UNSET else settings.clients,
+        waiting=tuple(request.name for request in held(depot)),
+    )
 
 
 def describe_root(path: Path, now: datetime) -> Description:
@@ -97,7 +141,11 @@ def _description(
     now: datetime,
 ) -> Description:
     current = {each.type: each for each in signed}
+    said = terms(root.to_dict())
     roles = tuple(_role(name, root, current.get(name), now) for name in _ROLES)
+    if said.waiver is not None:
+        keys = [root.keys[keyid] for keyid in said.waiver.keyids]
+        roles += (_of(WAIVER, Rule(keys=tuple(keys), threshold=said.waiver.threshold), None, now),)
     return Description(
         subject=subject,
         kind=kind,
@@ -107,27 +155,57 @@ def _description(
         releases=None if kinds is None else kinds.count("release"),
         bundles=None if kinds is None else kinds.count("bundle"),
         warnings=tuple(_warnings(roles)),
+        purpose=said.purpose,
     )
+
+
+def lineup_of(root: Root, teams: Mapping[str, Rule]) -> dict[str, tuple[str, ...]]:
+    """The key ids of every role of a root, and of every team."""
+    said = terms(root.to_dict())
+    found = {name: tuple(role.keyids) for name, role in root.roles.items()}
+    found |= {WAIVER: said.waiver.keyids} if said.waiver else {}
+    return found | {name: rule.ids for name, rule in teams.items()}
 
 
 def _role(name: str, root: Root, signed: Signed | None, now: datetime) -> Role:
     role = root.roles[name]
+    return _of(name, Rule(keys=tuple(root.keys[keyid] for keyid in role.keyids), threshold=role.threshold), signed, now)
+
+
+def _team(name: str, rule: Rule, signed: Signed | None, now: datetime) -> Role:
+    return replace(_of(name, rule, signed, now), signs=f"the releases {name}/*")
+
+
+def _of(name: str, rule: Rule, signed: Signed | None, now: datetime) -> Role:
     return Role(
         name=name,
-        threshold=role.threshold,
-        keys=tuple(keyid[:8] for keyid in role.keyids),
-        schemes=tuple(sorted({root.keys[keyid].scheme for keyid in role.keyids})),
+        threshold=rule.threshold,
+        keys=tuple(key.keyid[:8] for key in rule.keys),
+        schemes=tuple(sorted({key.scheme for key in rule.keys})),
         version=signed.version if signed else None,
         expires=signed.expires.strftime("%Y-%m-%dT%H:%M:%SZ") if signed else None,
         days_left=(signed.expires - now).days if signed else None,
+        signs=_SIGNS.get(name, ""),
     )
 
 
+def _shared(teams: Mapping[str, Rule]) -> Iterable[str]:
+    owners: dict[str, list[str]] = {}
+    for team, rule in teams.items():
+        for keyid in rule.ids:
+            owners.setdefault(keyid, []).append(team)
+    for keyid, names in owners.items():
+        if len(names) > 1:
+            yield f"key {keyid[:8]} signs for {' and '.join(names)}: if it is stolen, all of them are affected"
+
+
 def _warnings(roles: Iterable[Role]) -> Iterable[str]:
-    remedies = {"root": "the holders of the root keys must sign a new one"}
+    online = dict.fromkeys(("targets", "snapshot", "timestamp"), "the next export renews it")
+    remedies = {"root": "the holders of the root keys must sign a new one: sealift-keys renew root", **online}
     for role in roles:
         if role.days_left is None or role.expires is None or role.days_left >= WARNING_DAYS:
             continue
         day = role.expires[:10]
         when = f"expired on {day}" if role.days_left < 0 else f"expires in {role.days_left} days, on {day}"
-        yield f"{role.name} {when}: {remedies.get(role.name, 'the next export renews it')}"
+        remedy = remedies.get(role.name, f"the team must sign anew: sealift-keys renew {role.name}")
+        yield f"{role.name} {when}: {remedy}"

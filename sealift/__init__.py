@@ -3,6 +3,6 @@
 Imports nothing of `bundler`, `installer` or `keys`, and opens no socket.
 """
 
-__version__ = "0.1.0"
+__version__ = "0.2.0"
 FORMAT = 1
 """The bundle format that this build reads and writes (docs/reference/format.md)."""

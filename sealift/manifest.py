@@ -15,12 +15,14 @@ from .digest import check_form, sha256
 from .errors import MalformedError
 from .hooks import NONE, Hooks
 from .listing import CONTENT_MAX, LISTING_MAX, Blob, ListingBlob, decode
-from .names import check_release, check_version
+from .names import check_release, check_spaced, check_version
 
 MANIFEST_MAX = 16 << 20
 """Bytes of a manifest at most."""
 PACK_MAX = 1 << 30
 """Bytes of a pack at most."""
+AUDIENCE_MAX = 1000
+"""Sites that a bundle may be for."""
 T = TypeVar("T", bound=msgspec.Struct)
 
 
@@ -72,7 +74,7 @@ class Part(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True
     packs: tuple[Blob, ...]
 
 
-class Bundle(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+class Bundle(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True, omit_defaults=True):
     """A bundle manifest. Its own digest is the bundle's id."""
 
     format: int
@@ -80,6 +82,8 @@ class Bundle(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
     root_version: int
     """The TUF root that signs for it, so that a gap in the root chain is noticed."""
     parts: tuple[Part, ...]
+    audience: tuple[str, ...] = ()
+    """The names of the sites that it is for, ascending; for every site where there are none."""
 
 
 def encode(manifest: msgspec.Struct) -> bytes:
@@ -88,7 +92,7 @@ def encode(manifest: msgspec.Struct) -> bytes:
 
 
 def target_of_release(name: str, version: str) -> str:
-    """The TUF target path of a release manifest."""
+    """The TUF target path of a release manifest, which a namespace makes one of a delegated role."""
     return f"releases/{name}/{version}.json"
 
 
@@ -104,7 +108,7 @@ def release(content: bytes) -> Release:
         MalformedError: it is none, or breaks a rule of the format.
     """
     manifest = _canonical(content, Release, "the release manifest")
-    check_release(manifest.name)
+    check_spaced(manifest.name)
     check_version(manifest.version)
     names = [artifact.name for artifact in manifest.artifacts]
     if not names or names != sorted(set(names)):
@@ -131,8 +135,12 @@ def bundle(content: bytes) -> Bundle:
     manifest = _canonical(content, Bundle, "the bundle manifest")
     if manifest.root_version < 1 or not 0 < len(manifest.parts) <= 1024:
         raise MalformedError("the bundle manifest has no parts, too many, or no root version")
+    if list(manifest.audience) != sorted(set(manifest.audience)) or len(manifest.audience) > AUDIENCE_MAX:
+        raise MalformedError("the bundle manifest has an audience that is too large, or not in order")
+    for site in manifest.audience:
+        check_release(site)
     for part in manifest.parts:
-        check_release(part.release.name)
+        check_spaced(part.release.name)
         check_version(part.release.version)
         _check_blob(part.release, MANIFEST_MAX)
         _check_blob(part.index, LISTING_MAX)

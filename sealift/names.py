@@ -12,6 +12,10 @@ import unicodedata
 from .errors import MalformedError
 
 RELEASE = re.compile(r"[a-z0-9](?:[a-z0-9._-]{0,62}[a-z0-9])?")
+NAMESPACE = re.compile(r"[a-z0-9](?:[a-z0-9-]{0,30}[a-z0-9])?")
+"""What may stand before a slash in a release's name: a team, and the TUF role that signs for it."""
+SPACED = re.compile(f"(?:{NAMESPACE.pattern}/)?{RELEASE.pattern}")
+"""A release's name, with or without a namespace."""
 VERSION = re.compile(r"[0-9A-Za-z](?:[0-9A-Za-z.+_~-]{0,62}[0-9A-Za-z])?")
 NAME_MAX = 255
 """Bytes of one path component (POSIX NAME_MAX on Linux)."""
@@ -32,7 +36,7 @@ def visible(text: str) -> str:
 
 
 def check_release(name: str) -> str:
-    """Return `name` if a release, an artifact or an environment may bear it.
+    """Return `name` if an artifact, an environment, a site, or a release without a namespace may bear it.
 
     Raises:
         MalformedError: it may not.
@@ -43,6 +47,33 @@ def check_release(name: str) -> str:
             hint="use up to 64 lower-case letters, digits, '.', '_' and '-', a letter or digit first and last",
         )
     return name
+
+
+def check_spaced(name: str) -> str:
+    """Return `name` if a release may bear it, with a namespace before a slash or without one.
+
+    Raises:
+        MalformedError: it may not.
+    """
+    namespace, slash, own = name.rpartition("/")
+    if slash and not NAMESPACE.fullmatch(namespace):
+        raise MalformedError(
+            f"{visible(name)[:80]!r} is no valid name",
+            hint="before the slash use up to 32 lower-case letters, digits and '-', a letter or digit first and last",
+        )
+    check_release(own)
+    return name
+
+
+def label_in(text: str) -> tuple[str, str] | None:
+    """Name and version in `name@version`; None where `text` is no such label."""
+    name, at, version = text.partition("@")
+    return (name, version) if at and SPACED.fullmatch(name) and VERSION.fullmatch(version) else None
+
+
+def file_stem(name: str) -> str:
+    """What stands for a release's name in the name of a file: never a folder, and no other name's."""
+    return name.replace("/", "~")
 
 
 def check_version(version: str) -> str:

@@ -56,8 +56,17 @@ class Opened:
     contents: tuple[Content, ...]
 
 
-def authenticate(bundle: Reader, trust: Trust, *, reference: datetime) -> Opened:
+def authenticate(
+    bundle: Reader, trust: Trust, *, reference: datetime, waiver: bytes | None = None, site: str | None = None
+) -> Opened:
     """Check a bundle's signatures against `trust`, and its manifests against what was signed.
+
+    Args:
+        bundle: the open file.
+        trust: what is trusted now.
+        reference: the time by which expiry is judged.
+        waiver: the file of a waiver, for a bundle whose metadata has expired.
+        site: what this site is called, for a waiver that is meant for one site.
 
     Raises:
         MalformedError: a member is missing, is one too many, or does not have its form.
@@ -67,7 +76,7 @@ def authenticate(bundle: Reader, trust: Trust, *, reference: datetime) -> Opened
     if sum(member.size for member in bundle.of("metadata")) > METADATA_MAX:
         raise MalformedError(f"{bundle.path} holds more than {METADATA_MAX} bytes of metadata")
     offered = {PurePosixPath(member.name).name: bundle.read(member) for member in bundle.of("metadata")}
-    refreshed = refresh(trust, offered, reference=reference)
+    refreshed = refresh(trust, offered, reference=reference, waiver=waiver, site=site)
     member = _bundle_manifest(bundle, refreshed)
     manifest = manifests.bundle(_signed(bundle, member, refreshed, target_of_bundle(member.digest), "the bundle"))
     if manifest.root_version != refreshed.root_version:

@@ -11,9 +11,6 @@ they are authenticated. It is bounded therefore: a cap on the length by role, no
 
 from __future__ import annotations
 
-import base64
-import binascii
-import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -22,43 +19,40 @@ from typing import Annotated, Any, TypeVar
 import msgspec
 from msgspec import Meta
 
-from .digest import HEX, sha256
+from .digest import HEX
 from .errors import MalformedError, TrustError
-from .names import check_path, folded, visible
+from .names import NAMESPACE, check_path, check_release, check_version, folded, visible
+from .public_keys import SIGNATURE_MAX, key_id, parts
+from .root_terms import WAIVER, Purpose, Role, Terms, check_role, terms
 from .strict_json import INTEGER_MAX, parse
 
-CAPS = {"root": 512 * 1024, "timestamp": 16 * 1024, "snapshot": 2 * 1024 * 1024, "targets": 5 * 1024 * 1024}
+CAPS = {"root": 512 * 1024, "timestamp": 64 * 1024, "snapshot": 2 * 1024 * 1024, "targets": 5 * 1024 * 1024}
 """Bytes that a metadata file may have, by its role."""
 ROLES = frozenset(CAPS)
+RESERVED = ROLES | {WAIVER}
+"""Names that no delegated role may bear."""
+DELEGATED_MAX = 512
+"""Roles that the top-level targets may delegate to."""
 
 _TIME = "%Y-%m-%dT%H:%M:%SZ"
-_PEM = re.compile(r"-----BEGIN PUBLIC KEY-----\n((?:[A-Za-z0-9+/=]{1,76}\n){1,8})-----END PUBLIC KEY-----\n?")
-_POINT = {
-    "ecdsa-sha2-nistp256": (bytes.fromhex("3059301306072a8648ce3d020106082a8648ce3d03010703420004"), 91),
-    "ecdsa-sha2-nistp384": (bytes.fromhex("3076301006072a8648ce3d020106052b8104002203620004"), 120),
-}
-"""The SubjectPublicKeyInfo (RFC 5480) of an uncompressed point: its first bytes and its length, by scheme."""
-SCHEMES = frozenset({("ed25519", "ed25519")} | {("ecdsa", scheme) for scheme in _POINT})
-"""The key types and signature schemes that are acceptable."""
-
 _Version = Annotated[int, Meta(ge=1, le=INTEGER_MAX)]
 _Length = Annotated[int, Meta(ge=0, le=INTEGER_MAX)]
-_KeyId = Annotated[str, Meta(pattern="^[0-9a-f]{64}$")]
-_Time = Annotated[str, Meta(pattern=r"^[0-9]{4}-[0-9]{2}-[0-9]{2}T[0-9]{2}:[0-9]{2}:[0-9]{2}Z$")]
+_KeyId = Annotated[str, Meta(pattern=r"^[0-9a-f]{64}\Z")]
+_Time = Annotated[str, Meta(pattern=r"^[0-9]{4}-[0-9]{2}-[0-9]{2}T[0-9]{2}:[0-9]{2}:[0-9]{2}Z\Z")]
 
 
-class _Signature(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+class Signature(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """A signature of metadata, not checked yet."""
+
     keyid: _KeyId
-    sig: Annotated[str, Meta(pattern="^(?:[0-9a-f]{2}){0,512}$")]
+    sig: Annotated[str, Meta(max_length=2 * SIGNATURE_MAX, pattern=r"^(?:[0-9a-f]{2})*\Z")]
 
 
-class _Envelope(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    signatures: Annotated[list[_Signature], Meta(max_length=256)]
+class Envelope(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """Metadata: a tree and signatures over its canonical form."""
+
+    signatures: Annotated[list[Signature], Meta(max_length=256)]
     signed: dict[str, Any]
-
-
-class _KeyValue(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    public: Annotated[str, Meta(max_length=4096)]
 
 
 class _Key(msgspec.Struct, frozen=True):
@@ -68,8 +62,21 @@ class _Key(msgspec.Struct, frozen=True):
 
 
 class _Role(msgspec.Struct, frozen=True):
-    keyids: Annotated[list[_KeyId], Meta(max_length=256)]
+    keyids: Annotated[tuple[_KeyId, ...], Meta(max_length=256)]
     threshold: int
+
+
+class _Delegation(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    name: str
+    keyids: Annotated[tuple[_KeyId, ...], Meta(max_length=256)]
+    threshold: int
+    terminating: bool
+    paths: tuple[str, ...]
+
+
+class _Delegations(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    keys: dict[str, _Key]
+    roles: Annotated[list[_Delegation], Meta(max_length=DELEGATED_MAX)]
 
 
 class _Meta(msgspec.Struct, frozen=True):
@@ -101,6 +108,7 @@ class _Listing(_Signed, frozen=True):
 
 class _Targets(_Signed, frozen=True):
     targets: dict[str, _TargetFile]
+    delegations: _Delegations | None = None
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -122,6 +130,7 @@ class Document:
     name: str
     """The member that it came from, for messages."""
     role: str
+    """One of `ROLES`, or the name of a role that the top-level targets delegate to."""
     content: bytes
     version: int
     expires: datetime
@@ -131,51 +140,79 @@ class Document:
     """The versions of the metadata files that a timestamp or a snapshot names."""
     targets: Mapping[str, Target]
     """The targets of targets metadata, by path."""
+    delegated: tuple[str, ...] = ()
+    """The roles that top-level targets delegate to, each by its namespace."""
+    terms: Terms | None = None
+    """What a root says beyond TUF; None for another role."""
+
+    @property
+    def purpose(self) -> Purpose:
+        """What a root is for."""
+        return (self.terms or Terms()).purpose
 
 
 def read(role: str, content: bytes, name: str) -> Document:
     """Read the metadata of `role` strictly, without judging its signatures.
 
+    Args:
+        role: one of `ROLES`, or a role that the top-level targets delegate to.
+        content: the file.
+        name: its name, for messages.
+
     Raises:
         MalformedError: it is over-long, not strict JSON, not metadata of this role, or names an unsafe path.
         TrustError: its keys or thresholds are not acceptable.
     """
-    tree = parse(content, name, cap=CAPS[role])
-    envelope = _convert(tree, _Envelope, name)
+    kind = role if role in ROLES else "targets"
+    tree = parse(content, name, cap=CAPS[kind])
+    envelope = _convert(tree, Envelope, name)
     ids = [signature.keyid for signature in envelope.signatures]
     if len(set(ids)) != len(ids):
         raise TrustError(f"{name} is signed twice under one key id", hint=_DISTRUST)
-    if (found := envelope.signed.get("_type")) != role:
-        raise MalformedError(f"{name} is not {role} metadata but says that it is {visible(str(found))[:40]!r}")
+    if (found := envelope.signed.get("_type")) != kind:
+        raise MalformedError(f"{name} is not {kind} metadata but says that it is {visible(str(found))[:40]!r}")
     signed: _Signed
     listed: dict[str, int] = {}
     targets: dict[str, Target] = {}
+    delegated: tuple[str, ...] = ()
+    said = None
     if role == "root":
         signed = root = _convert(envelope.signed, _Root, name)
         _check_root(root, name)
-    elif role == "targets":
+        said = terms(envelope.signed)
+    elif kind == "targets":
         signed = listing = _convert(envelope.signed, _Targets, name)
         targets = _check_targets(listing, name)
+        _check_places(targets, None if role == "targets" else role, name)
+        delegated = _check_delegations(listing.delegations, role, name)
     else:
         signed = names = _convert(envelope.signed, _Listing, name)
         listed = {path: meta.version for path, meta in names.meta.items()}
-        wanted = "snapshot.json" if role == "timestamp" else "targets.json"
-        if wanted not in listed:
-            raise MalformedError(f"{name} does not name {wanted}")
-    try:
-        expires = datetime.strptime(signed.expires, _TIME).replace(tzinfo=UTC)
-    except ValueError as error:
-        raise MalformedError(f"{name} expires at {signed.expires!r}, which is no time") from error
+        _check_listed(role, listed, name)
     return Document(
         name=name,
         role=role,
         content=content,
         version=signed.version,
-        expires=expires,
+        expires=time_of(signed.expires, name),
         signed=envelope.signed,
         listed=listed,
         targets=targets,
+        delegated=delegated,
+        terms=said,
     )
+
+
+def time_of(text: str, name: str) -> datetime:
+    """The time that metadata writes as `YYYY-MM-DDTHH:MM:SSZ`.
+
+    Raises:
+        MalformedError: it is none.
+    """
+    try:
+        return datetime.strptime(text, _TIME).replace(tzinfo=UTC)
+    except ValueError as error:
+        raise MalformedError(f"{name} expires at {text!r}, which is no time") from error
 
 
 _DISTRUST = "do not use this copy: ask the people who made it where it comes from"
@@ -195,53 +232,20 @@ def _check_root(root: _Root, name: str) -> None:
         raise MalformedError(f"{name} does not demand consistent snapshots")
     if set(root.roles) != ROLES:
         raise MalformedError(f"{name} must have the roles {', '.join(sorted(ROLES))} and no others")
+    _check_keys(root.keys, name)
+    for role, rule in root.roles.items():
+        check_role(role, Role(keyids=rule.keyids, threshold=rule.threshold), root.keys, name)
+
+
+def _check_keys(keys: Mapping[str, _Key], name: str) -> None:
     owners: dict[bytes, str] = {}
-    for keyid, key in root.keys.items():
-        if owners.setdefault(_public(key, keyid, name), keyid) != keyid:
-            raise TrustError(f"{name} has one public key under two key ids", hint=_DISTRUST)
-    for keyid, key in root.keys.items():
+    for keyid, key in keys.items():
+        for part in parts(key.keytype, key.scheme, key.keyval, keyid, name):
+            if owners.setdefault(part, keyid) != keyid:
+                raise TrustError(f"{name} has one public key under two key ids", hint=_DISTRUST)
+    for keyid, key in keys.items():
         if keyid != key_id(key.keytype, key.scheme, key.keyval):
             raise TrustError(f"{name} has a key id that is not its key's digest: {keyid[:16]}…", hint=_DISTRUST)
-    for role, rule in root.roles.items():
-        if len(set(rule.keyids)) != len(rule.keyids):
-            raise TrustError(f"{name} counts a key id twice for the role {role}", hint=_DISTRUST)
-        if not root.keys.keys() >= set(rule.keyids):
-            raise TrustError(f"{name} names a key for the role {role} that it does not hold", hint=_DISTRUST)
-        if not 1 <= rule.threshold <= len(rule.keyids):
-            raise TrustError(
-                f"{name} asks for {rule.threshold} of {len(rule.keyids)} keys for the role {role}", hint=_DISTRUST
-            )
-
-
-def key_id(keytype: str, scheme: str, keyval: Mapping[str, Any]) -> str:
-    """The key id of a public key as `securesystemslib` computes it: the SHA-256 of its canonical JSON."""
-    from securesystemslib.formats import encode_canonical
-
-    text = encode_canonical({"keytype": keytype, "scheme": scheme, "keyval": dict(keyval)})
-    return sha256((text or "").encode("utf-8"))
-
-
-def _public(key: _Key, keyid: str, name: str) -> bytes:
-    """The public key itself, the same however it is written, taken apart by its fixed form alone."""
-    if (key.keytype, key.scheme) not in SCHEMES:
-        kind = visible(f"{key.keytype}/{key.scheme}")[:80]
-        raise TrustError(
-            f"{name} uses a key of the kind {kind}, which this sealift does not accept",
-            hint="the kinds are ed25519, ecdsa-sha2-nistp256 and ecdsa-sha2-nistp384; a newer sealift may know more",
-        )
-    public = _convert(key.keyval, _KeyValue, name).public
-    if key.scheme == "ed25519":
-        if HEX.fullmatch(public):
-            return bytes.fromhex(public)
-    elif found := _PEM.fullmatch(public):
-        prefix, length = _POINT[key.scheme]
-        try:
-            der = base64.b64decode(found[1].replace("\n", ""), validate=True)
-        except binascii.Error:
-            der = b""
-        if der.startswith(prefix) and len(der) == length:
-            return der
-    raise TrustError(f"{name} has a public key that is no {key.scheme} key: {keyid[:16]}…", hint=_DISTRUST)
 
 
 def _check_targets(listing: _Targets, name: str) -> dict[str, Target]:
@@ -259,3 +263,61 @@ def _check_targets(listing: _Targets, name: str) -> dict[str, Target]:
             raise MalformedError(f"{name} gives no sha-256 digest for the target {path!r}")
         found[path] = Target(path=path, length=file.length, sha256=digest, custom=file.custom)
     return found
+
+
+def _check_places(targets: Mapping[str, Target], namespace: str | None, name: str) -> None:
+    """Refuse targets outside of what their role may list: a team its own releases, the top level all others."""
+    for path in targets:
+        own = path.split("/")
+        if namespace is None:
+            steps = folded(path).split("/")
+            if len(steps) > 3 and steps[0] == "releases":
+                raise TrustError(
+                    f"{name} lists {visible(path)[:120]!r}, which only the role {visible(own[1])[:40]!r} may list",
+                    hint=_DISTRUST,
+                )
+        elif len(own) != 4 or own[:2] != ["releases", namespace] or not own[3].endswith(".json"):
+            raise TrustError(
+                f"{name} lists {visible(path)[:120]!r}, and may list nothing but {pattern_of(namespace)}",
+                hint=_DISTRUST,
+            )
+        else:
+            check_release(own[2])
+            check_version(own[3].removesuffix(".json"))
+
+
+def pattern_of(namespace: str) -> str:
+    """The one pattern of target paths that is delegated to the role of a namespace."""
+    return f"releases/{namespace}/*/*.json"
+
+
+def _check_delegations(found: _Delegations | None, role: str, name: str) -> tuple[str, ...]:
+    """The roles that top-level targets delegate to: one level, each its own namespace, so no circle and no overlap."""
+    if found is None:
+        return ()
+    if role != "targets":
+        raise TrustError(f"{name} delegates further, which only the top-level targets may", hint=_DISTRUST)
+    _check_keys(found.keys, name)
+    names = [each.name for each in found.roles]
+    if len(set(names)) != len(names):
+        raise TrustError(f"{name} delegates to one role twice", hint=_DISTRUST)
+    for each in found.roles:
+        shown = visible(each.name)[:40]
+        if not NAMESPACE.fullmatch(each.name) or each.name in RESERVED:
+            raise TrustError(f"{name} delegates to {shown!r}, which is no name of a role", hint=_DISTRUST)
+        if not each.terminating or each.paths != (pattern_of(each.name),):
+            raise TrustError(
+                f"{name} delegates other paths than {pattern_of(each.name)} to the role {shown}", hint=_DISTRUST
+            )
+        check_role(each.name, Role(keyids=each.keyids, threshold=each.threshold), found.keys, name)
+    return tuple(names)
+
+
+def _check_listed(role: str, listed: Mapping[str, int], name: str) -> None:
+    wanted = "snapshot.json" if role == "timestamp" else "targets.json"
+    if wanted not in listed:
+        raise MalformedError(f"{name} does not name {wanted}")
+    for path in listed:
+        one = path.removesuffix(".json")
+        if path != wanted and (role == "timestamp" or one == path or not NAMESPACE.fullmatch(one) or one in RESERVED):
+            raise MalformedError(f"{name} names {visible(path)[:80]!r}, which is no metadata that it may name")

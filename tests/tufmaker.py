@@ -10,7 +10,7 @@ from datetime import UTC, datetime
 from typing import Any
 
 from securesystemslib.formats import encode_canonical
-from securesystemslib.signer import CryptoSigner
+from securesystemslib.signer import CryptoSigner, Signer
 
 NOW = datetime(2026, 11, 22, 9, 30, tzinfo=UTC)
 FUTURE = "2027-05-01T00:00:00Z"
@@ -30,24 +30,24 @@ def ecdsa_signer() -> CryptoSigner:
     return CryptoSigner.generate_ecdsa()
 
 
-def key_tree(key: CryptoSigner) -> Tree:
+def key_tree(key: Signer) -> Tree:
     """The public part of `key` as root metadata holds it."""
     public = key.public_key
     return {"keytype": public.keytype, "scheme": public.scheme, "keyval": dict(public.keyval)}
 
 
-def key_id(key: CryptoSigner) -> str:
+def key_id(key: Signer) -> str:
     """The key id of `key`."""
     return str(key.public_key.keyid)
 
 
-def signature(signed: Tree, key: CryptoSigner, *, keyid: str | None = None) -> Tree:
+def signature(signed: Tree, key: Signer, *, keyid: str | None = None) -> Tree:
     """The signature of `key` over `signed`."""
     made = key.sign((encode_canonical(signed) or "").encode())
     return {"keyid": keyid or made.keyid, "sig": made.signature}
 
 
-def seal(signed: Tree, keys: Sequence[CryptoSigner]) -> bytes:
+def seal(signed: Tree, keys: Sequence[Signer]) -> bytes:
     """Metadata signed by `keys`."""
     return dump({"signatures": [signature(signed, key) for key in keys], "signed": signed})
 
@@ -72,7 +72,7 @@ def target(content: bytes = b"content", **more: object) -> Tree:
 class Depot:
     """The keys of a depot, and the metadata that they sign."""
 
-    keys: Mapping[str, Sequence[CryptoSigner]] = field(default_factory=lambda: {role: [signer()] for role in ROLES})
+    keys: Mapping[str, Sequence[Signer]] = field(default_factory=lambda: {role: [signer()] for role in ROLES})
     thresholds: Mapping[str, int] = field(default_factory=lambda: dict.fromkeys(ROLES, 1))
 
     @classmethod

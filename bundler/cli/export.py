@@ -24,6 +24,7 @@ from sealift.cli import (
     utc_now,
     workers,
 )
+from sealift.names import file_stem, label_in
 
 from .options import depot_option, source_date_epoch
 
@@ -33,6 +34,7 @@ if TYPE_CHECKING:
     from securesystemslib.signer import Signer
     from tuf.api.metadata import Root
 
+    from keys.lineup import Rule
     from sealift.manifest import Release
 
     from ..exporting import Exported, Reference
@@ -55,6 +57,12 @@ if TYPE_CHECKING:
     metavar="FILE",
     help="The bundle to write; <name>-<version>.sealift where nothing is said.",
 )
+@click.option(
+    "--audience",
+    multiple=True,
+    metavar="SITE",
+    help="A site that may import the bundle; every site where none is named. May be given several times.",
+)
 @click.option("--dry-run", is_flag=True, help="Show what would be sealed; write nothing in the depot, and no bundle.")
 @click.option("--level", type=click.IntRange(1, 22), default=3, show_default=True, help="The compression level (zstd).")
 @threads_option
@@ -65,6 +73,7 @@ def export(
     wanted: tuple[str, ...],
     depot: Path,
     out: Path | None,
+    audience: tuple[str, ...],
     dry_run: bool,
     level: int,
     threads: int | None,
@@ -86,7 +95,7 @@ def export(
 
     now, epoch = utc_now(), source_date_epoch()
     requests = [_request(each) for each in wanted]
-    path = out or Path(f"{requests[0].name}-{requests[0].version}.sealift")
+    path = out or Path(f"{file_stem(requests[0].name)}-{requests[0].version}.sealift")
     effort = Effort(level=level, threads=workers(threads))
     if dry_run:
         from ..rehearsing import rehearse
@@ -102,6 +111,11 @@ def export(
 
         return online_signer(depot, source.existing, unsafe_unencrypted=unsafe_no_passphrase)(root)
 
+    def team_signers(rule: Rule) -> Sequence[Signer]:
+        from keys.repository import team_signers
+
+        return team_signers(depot, source.existing, unsafe_unencrypted=unsafe_no_passphrase)(rule)
+
     with Bar(quiet=quiet) as bar:
         made = run(
             requests,
@@ -113,6 +127,8 @@ def export(
                 now=now, published=now if epoch is None else datetime.fromtimestamp(epoch, UTC), epoch=epoch or 0
             ),
             progress=bar,
+            audience=audience,
+            team_signers=team_signers,
         )
     emit(_document(made), as_json, _text(made))
 
@@ -121,9 +137,8 @@ def _request(wanted: str) -> Spec | Reference:
     from ..exporting import Reference
     from ..spec import load
 
-    name, at, version = wanted.partition("@")
-    if at and "/" not in wanted and not os.path.exists(wanted):
-        return Reference(name=name, version=version)
+    if not os.path.exists(wanted) and (label := label_in(wanted)):
+        return Reference(name=label[0], version=label[1])
     return load(Path(wanted), lint=True)
 
 
@@ -133,6 +148,7 @@ def _document(made: Exported) -> dict[str, object]:
         "id": made.identity,
         "size": made.size,
         "signed": made.signed,
+        "audience": list(made.audience),
         "root_fingerprint": made.root_fingerprint,
         "releases": [_release_document(each.release, each.part.release.sha256, new=each.new) for each in made.sealed],
     }
@@ -193,6 +209,7 @@ def _text(made: Exported) -> str:
             "",
             f"wrote {safe(str(made.path))}: {size(made.size)}{share}",
             f"bundle id {made.identity}",
+            *([f"for the sites {', '.join(made.audience)}"] if made.audience else []),
             f"root fingerprint {made.root_fingerprint}",
         ]
     )

@@ -39,9 +39,9 @@ def init(file: Path, name: str, version: str, path: str, as_json: bool) -> None:
     """Write a first spec to start from. Nothing is overwritten."""
     import msgspec
 
-    from sealift.names import check_release, check_version
+    from sealift.names import check_spaced, check_version
 
-    check_release(name)
+    check_spaced(name)
     check_version(version)
     quoted = msgspec.json.encode(version).decode()
     content = _SPEC.format(

@@ -60,6 +60,8 @@ def inspect(
             "root_version": opened.refreshed.root_version,
             "timestamp_version": opened.refreshed.timestamp_version,
             "expires": f"{opened.refreshed.expires:%Y-%m-%dT%H:%M:%SZ}",
+            "purpose": opened.refreshed.purpose,
+            "audience": list(opened.manifest.audience),
             "anchored": anchor.given,
             "releases": [_document(each, with_files) for each in held],
         }
@@ -69,6 +71,8 @@ def inspect(
             f"signed under root {opened.refreshed.root_version}, timestamp {opened.refreshed.timestamp_version}, "
             f"to be admitted until {opened.refreshed.expires:%Y-%m-%d}",
             f"signatures checked against {whose}",
+            *([f"for the sites {', '.join(opened.manifest.audience)} alone"] if opened.manifest.audience else []),
+            *(["signed under a root for development"] if opened.refreshed.purpose == "development" else []),
             f"root fingerprint {first}",
             "",
         ]

@@ -14,14 +14,21 @@ from .options import site_option
 @command(
     example="""
     sealift-install import --site site /media/usb/shop-1.0.0.sealift
+    sealift-install import --site site /media/usb/shop-1.0.0.sealift --waiver /media/usb/late.waiver
     """
 )
 @site_option
 @click.argument("bundle", type=click.Path(path_type=Path))
+@click.option(
+    "--waiver",
+    type=click.Path(path_type=Path),
+    metavar="FILE",
+    help="The security team's waiver for a bundle that expired on its way; the ledger records it.",
+)
 @threads_option
 @json_option
 @quiet_option
-def import_(folder: Path, bundle: Path, threads: int | None, as_json: bool, quiet: bool) -> None:
+def import_(folder: Path, bundle: Path, waiver: Path | None, threads: int | None, as_json: bool, quiet: bool) -> None:
     """Verify a bundle and take its releases into the site, all or nothing.
 
     Every byte is authenticated before it is looked at. The medium may be read-only. An interrupted import
@@ -32,7 +39,7 @@ def import_(folder: Path, bundle: Path, threads: int | None, as_json: bool, quie
 
     site = Site.open(folder)
     with Bar(quiet=quiet) as bar:
-        done = admit(site, bundle, now=utc_now(), workers=workers(threads), progress=bar)
+        done = admit(site, bundle, now=utc_now(), workers=workers(threads), progress=bar, waiver=_waiver(waiver))
     document = {
         "bundle": done.identity,
         "releases": [each.label for each in done.admitted],
@@ -43,6 +50,7 @@ def import_(folder: Path, bundle: Path, threads: int | None, as_json: bool, quie
         "root_version": done.root,
         "timestamp_version": done.timestamp,
         "expires": f"{done.expires:%Y-%m-%dT%H:%M:%SZ}",
+        "waived": done.waived,
     }
     held = ", ".join(each.label for each in done.admitted)
     lines = [f"admitted {', '.join(done.new)}" if done.new else f"the site holds {held} already"]
@@ -51,4 +59,19 @@ def import_(folder: Path, bundle: Path, threads: int | None, as_json: bool, quie
     lines.append(f"content verified: {size(done.written)} written{here}")
     if done.repaired:
         lines.append(f"repaired {count(len(done.repaired), 'damaged pack')}")
+    if done.waived:
+        lines.append(f"late, and waived: {done.waived}")
     emit(document, as_json, "\n".join(lines))
+
+
+def _waiver(path: Path | None) -> bytes | None:
+    from sealift.errors import UsageError
+    from sealift.reading import bounded
+    from sealift.waiver import WAIVER_MAX
+
+    if path is None:
+        return None
+    content = bounded(path, WAIVER_MAX, follow=True)
+    if content is None:
+        raise UsageError(f"there is no waiver {path}", hint="name the file that the security team gave you")
+    return content

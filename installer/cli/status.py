@@ -39,6 +39,7 @@ def status(folder: Path, deep: bool, as_json: bool) -> None:
         "generation": state.generation,
         "root_version": state.versions.root,
         "timestamp_version": state.versions.timestamp,
+        "not_before": f"{state.newest:%Y-%m-%dT%H:%M:%SZ}",
         "releases": len(state.admitted),
         "environments": found,
     }

@@ -11,6 +11,7 @@ import pytest
 from forge import CHUNKS, Forge, compress, file, folder
 from worlds import Isolated
 
+from installer.state import SINCE
 from sealift.errors import TrustError
 
 
@@ -47,7 +48,7 @@ def published(time: str) -> Callable[[Any], Any]:
 def test_a_time_in_the_far_future_does_not_end_a_sites_life(forge: Forge, isolated: Isolated, tmp_path: Path) -> None:
     """29: a depot's clock that was far ahead once would make every later bundle look expired."""
     isolated.admit(forge.bundle(tmp_path / "ahead", {"targets": published("2099-01-01T00:00:00Z")}))
-    assert isolated.site.state.newest == isolated.now
+    assert isolated.site.state.newest == SINCE
     isolated.admit(forge.bundle(tmp_path / "later", version=2, release="1.0.1"))
 
 
@@ -55,7 +56,7 @@ def test_a_stolen_online_key_does_not_end_a_sites_life(forge: Forge, isolated: I
     """21: the times that it signs, expiry included, count no further than the root does, which it cannot sign."""
     stolen = {"targets": published("9000-01-01T00:00:00Z")}
     isolated.admit(forge.bundle(tmp_path / "stolen", stolen, expires="9999-01-01T00:00:00Z"))
-    assert isolated.site.state.newest == isolated.now
+    assert isolated.site.state.newest == SINCE
     isolated.admit(forge.bundle(tmp_path / "later", version=2, release="1.0.1"))
 
 

@@ -13,6 +13,7 @@ from forge import CHUNKS, Forge, Spoils, canonical, compress, file, folder, hone
 from worlds import Isolated
 
 from installer.auditing import audit
+from installer.state import SINCE
 from sealift.errors import SealiftError
 from sealift.progress import Silent
 
@@ -479,7 +480,7 @@ def test_a_description_of_a_target_is_only_words(
     isolated.admit(forge.bundle(tmp_path / "odd", {"targets": other_targets(custom=custom)}))
     (admitted,) = isolated.site.state.admitted
     assert admitted.published == ""
-    assert isolated.site.state.newest == isolated.now
+    assert isolated.site.state.newest == SINCE
 
 
 def frame(made: bytes) -> Spoils:

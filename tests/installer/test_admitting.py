@@ -11,6 +11,7 @@ from pathlib import Path
 
 import pytest
 from mounts import read_only, tmpfs
+from racing import at_once
 from shop import admitted, events, shop
 from worlds import NOW, Connected, Isolated, sample
 
@@ -152,7 +153,7 @@ def test_imports_at_the_same_time_leave_the_newer_state(
     wanted = newest.site.state.versions
     for number in range(20):
         site = enroll(connected, f"site-{number}")
-        codes = _at_once([partial(site.admit, bundle) for bundle in bundles])
+        codes = at_once([partial(site.admit, bundle) for bundle in bundles])
         assert set(codes) <= {0, StoreError.exit_code, TrustError.exit_code}, codes
         if codes[1] == 0:
             assert site.site.state.versions == wanted
@@ -163,30 +164,6 @@ def test_imports_at_the_same_time_leave_the_newer_state(
         assert site.site.state.versions == wanted
         assert admitted(site)[-1] == "1.1.0"
         assert _sound(site)
-
-
-def _at_once(works: list[Callable[[], object]]) -> list[int]:
-    """Run each in a process of its own, begun together; their exit codes."""
-    children = []
-    reader, writer = os.pipe()
-    for work in works:
-        child = os.fork()
-        if child == 0:
-            code = 1
-            try:
-                os.close(writer)
-                os.read(reader, 1)
-                work()
-                code = 0
-            except (StoreError, TrustError) as error:
-                code = error.exit_code
-            finally:
-                os._exit(code)
-        children.append(child)
-    os.close(writer)
-    codes = [os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) for child in children]
-    os.close(reader)
-    return codes
 
 
 def test_a_bundle_on_a_read_only_medium_is_imported(connected: Connected, isolated: Isolated, tmp_path: Path) -> None:

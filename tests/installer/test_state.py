@@ -17,7 +17,7 @@ import pytest
 from installer.event import Event, event
 from installer.folder import STORE
 from installer.site import Site
-from installer.state import Admitted, Marks, State, read_marks
+from installer.state import FORMAT, SINCE, Admitted, Marks, State, read_marks
 from sealift.digest import sha256
 from sealift.errors import MalformedError, SealiftError, StoreError, TrustError
 from sealift.listing import Blob, ListingBlob
@@ -117,7 +117,7 @@ def test_enrolment_is_in_the_ledger(folder: Path, root: bytes) -> None:
 def test_an_enrolled_site_opens_with_its_state(folder: Path, root: bytes) -> None:
     """What was enrolled is what is opened."""
     state = Site.open(folder).state
-    assert (state.generation, state.name, state.enrolled, state.newest) == (1, "site", NOW, NOW)
+    assert (state.generation, state.name, state.enrolled, state.newest) == (1, "site", NOW, SINCE)
     assert state.trust.roots == (root,)
     assert state.versions == Versions(root=1)
 
@@ -269,7 +269,7 @@ def test_an_edited_state_is_an_error(folder: Path) -> None:
 def test_a_newer_format_is_named(folder: Path, name: str) -> None:
     """An older installer does not guess at a newer one's files."""
     path = folder / name
-    path.write_bytes(path.read_bytes().replace(b'"format":1', b'"format":2,"new":{}'))
+    path.write_bytes(path.read_bytes().replace(b'"format":%d' % FORMAT, b'"format":%d,"new":{}' % (FORMAT + 1)))
     with pytest.raises(TrustError, match="written by a newer sealift"):
         Site.open(folder)
 
@@ -410,9 +410,20 @@ def test_a_version_cannot_be_committed_below_a_known_one(folder: Path, role: str
     """Even a caller that skips the trust check cannot take a site back."""
     site = Site.open(folder)
     _admit(site)
-    older = Versions(**{"root": 1, "timestamp": 1, "snapshot": 1, "targets": 1} | {role: 0})
+    older = msgspec.structs.replace(Versions(root=1, timestamp=1, snapshot=1, targets=1), **{role: 0})
     with site.lock(), pytest.raises(TrustError, match=f"{role} 0, known is 1"):
         site.commit(_next(site.state, versions=older), [])
+
+
+@pytest.mark.parametrize("older", [{}, {"team-a": 2}])
+def test_a_teams_version_cannot_be_committed_below_a_known_one(folder: Path, older: dict[str, int]) -> None:
+    """A delegated role's version never falls, and never vanishes."""
+    site = Site.open(folder)
+    with site.lock():
+        site.commit(_next(site.state, versions=Versions(root=1, delegated={"team-a": 3})), [])
+        with pytest.raises(TrustError, match=f"team-a {older.get('team-a', 0)}, known is 3"):
+            site.commit(_next(site.state, versions=Versions(root=1, delegated=older)), [])
+        site.commit(_next(site.state, versions=Versions(root=2, delegated=older)), [])
 
 
 def test_a_root_cannot_be_committed_below_a_known_one(folder: Path) -> None:

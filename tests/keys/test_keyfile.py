@@ -11,6 +11,7 @@ from pathlib import Path
 import pytest
 from cryptography.hazmat.primitives.asymmetric.rsa import generate_private_key
 from cryptography.hazmat.primitives.serialization import BestAvailableEncryption, Encoding, NoEncryption, PrivateFormat
+from securesystemslib.signer import SSlibKey
 
 from keys import keyfile
 from sealift.errors import StoreError, TrustError, UsageError
@@ -33,7 +34,9 @@ def test_a_generated_key_loads_and_its_signature_verifies(tmp_path: Path, passph
     made = keyfile.generate(tmp_path / "key.pem", passphrase=passphrase, rounds=10)
     loaded = keyfile.load(tmp_path / "key.pem", lambda: passphrase)
     made.public_key.verify_signature(loaded.sign(b"message"), b"message")
-    assert loaded.public_key == type(made.public_key).from_crypto(made.public_key._crypto_key())
+    public = made.public_key
+    assert isinstance(public, SSlibKey)
+    assert loaded.public_key == SSlibKey.from_crypto(public._crypto_key())
 
 
 @pytest.mark.parametrize("umask", [0o000, 0o077, 0o277])

@@ -329,7 +329,7 @@ def test_other_content_over_an_orphan_is_what_gets_published(
         write(path, content)
 
     with monkeypatch.context() as patch:
-        patch.setattr("keys.repository.write_file", stop)
+        patch.setattr("keys.committing.write_file", stop)
         with pytest.raises(StoreError):
             publishing(addition(version="1.0.0"))
     assert (depot / "metadata" / "2.targets.json").exists()

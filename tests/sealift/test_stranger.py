@@ -5,13 +5,18 @@ from __future__ import annotations
 import json
 import os
 import shutil
+from collections.abc import Callable
 from datetime import UTC, datetime
 from pathlib import Path
 
 import pytest
 import stranger
+from forge import Forge, Spoils
+from forge import sha256 as digest_of
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
+from strange import for_sites, spaced
+from teams import Team
 from worlds import NOW, Connected, sample
 
 from sealift.container import BLOCK, Reader
@@ -19,6 +24,7 @@ from sealift.errors import SealiftError
 from sealift.opening import authenticate, check_packs, listings
 from sealift.progress import Silent
 from sealift.trust import anchor
+from tests import tufmaker
 
 GOLDEN = Path(__file__).parents[1] / "golden"
 TODAY = datetime(2026, 6, 1, tzinfo=UTC)
@@ -177,3 +183,32 @@ def test_both_readers_refuse_bytes_after_the_end(tmp_path: Path) -> None:
         (tmp_path / "long.sealift").write_bytes((GOLDEN / "shop-1.0.0.sealift").read_bytes() + more)
         assert not sealift_accepts(tmp_path / "long.sealift")
         assert not stranger_accepts(tmp_path / "long.sealift", tmp_path / "out")
+
+
+@pytest.mark.parametrize("named", ["audience", "team"])
+def test_a_stranger_reads_what_is_new_in_a_bundle(named: str, tmp_path: Path) -> None:
+    """Audiences and teams are specified as they are read: a release of a team comes out like any other."""
+    forge = Forge()
+    spoils = for_sites("plant-7") if named == "audience" else spaced(forge, Team())
+    bundle = forge.bundle(tmp_path / "b", spoils)
+    labels = stranger.extract(bundle, digest_of(forge.root), tufmaker.NOW, tmp_path / "out")
+    assert labels == (["shop@1.0.0"] if named == "audience" else ["team-a/shop@1.0.0"])
+
+
+@pytest.mark.parametrize(
+    "spoils",
+    [
+        lambda forge: for_sites("b", "a"),
+        lambda forge: for_sites(),
+        lambda forge: spaced(forge, Team(), signer_of=Team()),
+        lambda forge: spaced(forge, Team(), name="team-b/shop"),
+        lambda forge: spaced(forge, Team(name="targets")),
+    ],
+    ids=["order", "nobody", "another key", "another team", "a role"],
+)
+def test_a_stranger_refuses_what_is_not_a_teams_or_a_sites(spoils: Callable[[Forge], Spoils], tmp_path: Path) -> None:
+    """32, 34: what Sealift refuses of teams and audiences, the specification refuses."""
+    forge = Forge()
+    bundle = forge.bundle(tmp_path / "b", spoils(forge))
+    with pytest.raises(stranger.REFUSALS):
+        stranger.extract(bundle, digest_of(forge.root), tufmaker.NOW, tmp_path / "out")

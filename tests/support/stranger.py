@@ -24,19 +24,21 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
 Object = dict[str, Any]
 DIGEST = re.compile(r"[0-9a-f]{64}")
 NAME = re.compile(r"(?!.*\.\.)[a-z0-9]([a-z0-9._-]{0,62}[a-z0-9])?")
+TEAM = re.compile(r"(?!(root|timestamp|snapshot|targets|waiver)$)[a-z0-9]([a-z0-9-]{0,30}[a-z0-9])?")
 VERSION = re.compile(r"(?!.*\.\.)[0-9A-Za-z]([0-9A-Za-z.+_~-]{0,62}[0-9A-Za-z])?")
+JSON = re.compile(r"\.json\Z")
 FORBIDDEN = re.compile(
     "[\x00-\x1f\x7f-\x9f\\\\\u200b-\u200f\u2028-\u202e\u2060-\u206f\ud800-\udfff\ufeff\ufff9-\ufffb]"
 )
 MEMBERS = [
     (r"SEALIFT\.json", 256 << 10),
-    (r"metadata/([1-9][0-9]{0,15}\.)?[a-z][a-z0-9_-]{0,63}\.json", 8 << 20),
+    (r"metadata/([1-9][0-9]{0,15}\.)?[a-z0-9][a-z0-9_-]{0,63}\.json", 8 << 20),
     (r"manifests/[0-9a-f]{64}\.json", 16 << 20),
     (r"trees/[0-9a-f]{64}\.zst", 256 << 20),
     (r"index/[0-9a-f]{64}\.zst", 256 << 20),
     (r"packs/[0-9a-f]{64}\.zst", 1 << 30),
 ]
-CAPS = {"root": 512 << 10, "timestamp": 16 << 10, "snapshot": 2 << 20, "targets": 5 << 20}
+CAPS = {"root": 512 << 10, "timestamp": 64 << 10, "snapshot": 2 << 20, "targets": 5 << 20}
 
 
 class RefusedError(Exception):
@@ -142,22 +144,31 @@ def parse(content: bytes, cap: int = 16 << 20) -> Object:
 def check_root(root: Object) -> None:
     """The rules for roots beyond TUF."""
     need(root["consistent_snapshot"] is True and set(root["roles"]) == set(CAPS), "not the four roles")
-    for keyid, key in root["keys"].items():
+    terms = root.get("x-sealift", {})
+    keys(terms, "", "purpose waiver")
+    need(terms.get("purpose", "production") in ("production", "development"), "a root for something else")
+    check_keys(root["keys"], [*root["roles"].values(), *([terms["waiver"]] if "waiver" in terms else [])])
+
+
+def check_keys(found: Object, roles: list[Object]) -> None:
+    """The rules for keys, and for roles that count them."""
+    for keyid, key in found.items():
         need((key["keytype"], key["scheme"]) == ("ed25519", "ed25519"), "a key that this reader does not know")
         need(set(key["keyval"]) == {"public"} and DIGEST.fullmatch(key["keyval"]["public"]), "no ed25519 key")
         core = {part: key[part] for part in ("keytype", "keyval", "scheme")}
         need(digest(canonical(core)) == keyid, "a key id is not its key's digest")
-    need(len({key["keyval"]["public"] for key in root["keys"].values()}) == len(root["keys"]), "one key twice")
-    for role in root["roles"].values():
+    need(len({key["keyval"]["public"] for key in found.values()}) == len(found), "one key twice")
+    for role in roles:
         need(len(set(role["keyids"])) == len(role["keyids"]), "a key id counts twice")
-        need(set(role["keyids"]) <= set(root["keys"]), "a role's key is missing")
+        need(set(role["keyids"]) <= set(found), "a role's key is missing")
         need(1 <= role["threshold"] <= len(role["keyids"]), "a threshold that cannot be met")
 
 
 def signed(content: bytes, role: str, root: Object, version: int | None = None) -> Object:
-    """The signed part of metadata, after enough keys of `root` were found to have signed it."""
-    tree = parse(content, CAPS[role])
-    need(set(tree) == {"signed", "signatures"} and tree["signed"]["_type"] == role, f"no {role} metadata")
+    """The signed part of metadata, after enough keys of `root` (or of a delegator) were found to have signed it."""
+    kind = role if role in CAPS else "targets"
+    tree = parse(content, CAPS[kind])
+    need(set(tree) == {"signed", "signatures"} and tree["signed"]["_type"] == kind, f"no {kind} metadata")
     ids = [signature["keyid"] for signature in tree["signatures"]]
     need(len(set(ids)) == len(ids), "signed twice under one key id")
     good = set()
@@ -202,6 +213,8 @@ def targets(held: dict[str, bytes], fingerprint: str, now: datetime) -> tuple[Ob
         new = parse(content, CAPS["root"])["signed"]
         check_root(new)
         signed(content, "root", root, version)
+        purposes = {each.get("x-sealift", {}).get("purpose", "production") for each in (root, new)}
+        need(len(purposes) == 1, "a root for another purpose")
         root = signed(content, "root", new, version)
     fresh(root, now)
 
@@ -217,10 +230,52 @@ def targets(held: dict[str, bytes], fingerprint: str, now: datetime) -> tuple[Ob
     check_meta(meta, content)
     listed = signed(content, "targets", root, meta["version"])
     fresh(listed, now)
-    for path in listed["targets"]:
+    need(set(timestamp["meta"]) == {"snapshot.json"}, "a timestamp names something else")
+    teams = {name.removesuffix(".json") for name in snapshot["meta"]} - {"targets"}
+    need(all(TEAM.fullmatch(team) for team in teams) and all(map(JSON.search, snapshot["meta"])), "no teams")
+    check_listed(listed["targets"], None)
+    found = dict(listed["targets"])
+    for team, delegator in delegated(listed).items():
+        if team in teams:
+            meta = snapshot["meta"][f"{team}.json"]
+            content = held[f"metadata/{meta['version']}.{team}.json"]
+            check_meta(meta, content)
+            own = signed(content, team, delegator, meta["version"])
+            need("delegations" not in own, "a team delegates")
+            fresh(own, now)
+            check_listed(own["targets"], team)
+            found |= own["targets"]
+    return found, root["version"]
+
+
+def delegated(listed: Object) -> dict[str, Object]:
+    """The teams that targets delegate to, each with what says who signs for it."""
+    said = listed.get("delegations")
+    if said is None:
+        return {}
+    keys(said, "keys roles")
+    check_keys(said["keys"], said["roles"])
+    for rule in said["roles"]:
+        keys(rule, "keyids name paths terminating threshold")
+        need(TEAM.fullmatch(rule["name"]) and rule["terminating"] is True, "no team")
+        need(rule["paths"] == [f"releases/{rule['name']}/*/*.json"], "a team with other paths")
+    teams = {rule["name"]: {"keys": said["keys"], "roles": {rule["name"]: rule}} for rule in said["roles"]}
+    need(len(teams) == len(said["roles"]) <= 512, "a team twice, or too many")
+    return teams
+
+
+def check_listed(paths: Object, team: str | None) -> None:
+    """What one role may list."""
+    for path in paths:
         check_path(path)
-    need(len(set(map(fold, listed["targets"]))) == len(listed["targets"]), "targets collide")
-    return listed["targets"], root["version"]
+        parts = path.split("/")
+        if team is None:
+            need(not (len(parts) > 3 and fold(parts[0]) == "releases"), f"{path!a} is a team's")
+        else:
+            need(len(parts) == 4 and parts[:2] == ["releases", team], f"{path!a} is not the team's")
+            version = parts[3].removesuffix(".json")
+            need(JSON.search(path) and NAME.fullmatch(parts[2]) and VERSION.fullmatch(version), "no name or no version")
+    need(len(set(map(fold, paths))) == len(paths), "targets collide")
 
 
 # Names.
@@ -392,7 +447,10 @@ def extract(bundle: Path, fingerprint: str, now: datetime, out: Path) -> list[st
     content = held[mine[0]]
     check_target(listed[f"bundles/{mine[0].removeprefix('manifests/')}"], content, mine[0])
     box = manifest(content, "bundle")
-    keys(box, "format parts root_version type")
+    keys(box, "format parts root_version type", "audience")
+    sites = box.get("audience", [""])
+    need(0 < len(sites) <= 1000 and sites == sorted(set(sites)), "an audience that is not in order")
+    need("audience" not in box or all(map(NAME.fullmatch, sites)), "no name of a site")
     need(box["root_version"] == root_version and 0 < len(box["parts"]) <= 1024, "a root is missing")
     expected = {mine[0]}
     labels = []
@@ -421,7 +479,9 @@ def extract_part(held: dict[str, bytes], part: Object, listed: Object, out: Path
     release = manifest(held[name], "release")
     keys(release, "artifacts format name type version", "hooks")
     need((release["name"], release["version"]) == (said["name"], said["version"]), "another release")
-    need(NAME.fullmatch(release["name"]) and VERSION.fullmatch(release["version"]), "no name or no version")
+    team, slash, own = release["name"].rpartition("/")
+    need(not slash or TEAM.fullmatch(team), "no namespace")
+    need(NAME.fullmatch(own) and VERSION.fullmatch(release["version"]), "no name or no version")
     label = f"{release['name']}@{release['version']}"
     sizes: dict[str, int] = {}
     trees: list[tuple[Path, list[Object]]] = []
@@ -439,7 +499,7 @@ def extract_part(held: dict[str, bytes], part: Object, listed: Object, out: Path
         files = [entry for entry in entries if entry["type"] == "file"]
         total = sum(entry.get("size", 0) for entry in files)
         need((len(files), total) == (artifact["files"], artifact["bytes"]), "a tree does not hold what it should")
-        trees.append((out / label / artifact["name"], entries))
+        trees.append((out / label.replace("/", "~") / artifact["name"], entries))
         expected.add(f"trees/{artifact['tree']['sha256']}.zst")
     content = chunks_of(held, part, sizes)
     expected |= {name, f"index/{part['index']['sha256']}.zst"} | {f"packs/{p['sha256']}.zst" for p in part["packs"]}

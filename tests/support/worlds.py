@@ -81,7 +81,13 @@ class Connected:
         return path
 
     def export(
-        self, specs: Path | Sequence[Path], out: Path | None = None, *, level: int = 3, threads: int = 2
+        self,
+        specs: Path | Sequence[Path],
+        out: Path | None = None,
+        *,
+        level: int = 3,
+        threads: int = 2,
+        audience: Sequence[str] = (),
     ) -> Path:
         """Export specs as one bundle; return its path."""
         several = [specs] if isinstance(specs, Path) else list(specs)
@@ -95,6 +101,7 @@ class Connected:
             signer_for=online_signer(self.depot.folder, lambda _: b"", unsafe_unencrypted=True),
             times=Times(now=self.now, published=self.now, epoch=0),
             progress=Silent(),
+            audience=audience,
         )
         self.made[path.name] = made
         return path
@@ -125,9 +132,9 @@ class Isolated:
         """Its environments, opened anew."""
         return Installation(self.site, workers=2, progress=Silent(), clock=lambda: self.now)
 
-    def admit(self, bundle: Path) -> Imported:
+    def admit(self, bundle: Path, *, waiver: bytes | None = None) -> Imported:
         """Import a bundle."""
-        return admit(self.site, bundle, now=self.now, workers=2, progress=Silent())
+        return admit(self.site, bundle, now=self.now, workers=2, progress=Silent(), waiver=waiver)
 
     def environment(self, version: str, *, release: str = "shop", more: str = "", target: str = "") -> Path:
         """Write an environment that deploys a version to `srv`; return its path."""

@@ -1,0 +1,269 @@
+"""Trust that was lost is begun anew by hand, and forgets nothing that is still known: attacks 19, 26, 27 and 102."""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Callable
+from datetime import datetime
+from pathlib import Path
+
+import pytest
+from forge import Forge, sha256
+from worlds import Isolated
+
+from installer.collecting import collect
+from installer.ledger import Entry
+from installer.recovering import recover
+from installer.site import Site
+from installer.state import SINCE
+from sealift.errors import SealiftError, StoreError, TrustError, UsageError
+from sealift.trust import Versions
+from tests.tufmaker import NOW, Depot
+
+Damage = Callable[[Path], object]
+
+
+@pytest.fixture(scope="module")
+def forge() -> Forge:
+    """The keys that sign the bundles of these tests."""
+    return Forge()
+
+
+@pytest.fixture(scope="module")
+def bundles(forge: Forge, tmp_path_factory: pytest.TempPathFactory) -> list[Path]:
+    """Three bundles, each newer than the one before."""
+    folder = tmp_path_factory.mktemp("bundles")
+    return [forge.bundle(folder / f"{n}", version=n, release=f"1.0.{n}") for n in (1, 2, 3)]
+
+
+@pytest.fixture(scope="module")
+def worn(forge: Forge, bundles: list[Path], tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A site that admitted the second bundle; copy it, do not change it."""
+    root = tmp_path_factory.mktemp("worn")
+    Site.create(root / "site", forge.root, sha256(forge.root), NOW, name="plant-7")
+    shutil.copy(root / "site/state.json", root / "old-state.json")
+    shutil.copy(root / "site/marks.json", root / "old-marks.json")
+    shutil.copy(root / "site/ledger.jsonl", root / "old-ledger.jsonl")
+    Isolated(root=root, folder=root / "site", srv=root / "srv", now=NOW).admit(bundles[1])
+    return root
+
+
+@pytest.fixture
+def isolated(worn: Path, tmp_path: Path) -> Isolated:
+    """A copy of the site."""
+    shutil.copytree(worn, tmp_path, dirs_exist_ok=True)
+    return Isolated(root=tmp_path, folder=tmp_path / "site", srv=tmp_path / "srv", now=NOW)
+
+
+def _again(isolated: Isolated, forge: Forge) -> Site:
+    return recover(isolated.folder, forge.root, sha256(forge.root), NOW)
+
+
+def _last(site: Site) -> Entry:
+    *_, last = site.ledger.read()
+    return last
+
+
+def _remove(*names: str) -> Damage:
+    def damage(site: Path) -> None:
+        for name in names:
+            (site / name).unlink()
+
+    return damage
+
+
+def _restore(*names: str) -> Damage:
+    return lambda site: [shutil.copy(site.parent / f"old-{name}", site / name) for name in names]
+
+
+def _zero(name: str) -> Damage:
+    return lambda site: (site / name).write_bytes(bytes((site / name).stat().st_size))
+
+
+def _cut(name: str) -> Damage:
+    return lambda site: (site / name).write_bytes((site / name).read_bytes()[:-30])
+
+
+DAMAGES: dict[str, Damage] = {
+    "state deleted": _remove("state.json"),
+    "marks deleted": _remove("marks.json"),
+    "state and marks deleted": _remove("state.json", "marks.json"),
+    "ledger deleted": _remove("ledger.jsonl"),
+    "state and ledger deleted": _remove("state.json", "ledger.jsonl"),
+    "marks and ledger deleted": _remove("marks.json", "ledger.jsonl"),
+    "state zeroed": _zero("state.json"),
+    "marks zeroed": _zero("marks.json"),
+    "ledger zeroed": _zero("ledger.jsonl"),
+    "state cut": _cut("state.json"),
+    "marks cut": _cut("marks.json"),
+    "ledger cut": _cut("ledger.jsonl"),
+    "state from a backup": _restore("state.json"),
+    "ledger from a backup": _restore("ledger.jsonl"),
+}
+
+
+@pytest.mark.parametrize("damage", DAMAGES.values(), ids=DAMAGES.keys())
+def test_lost_state_is_noticed_and_trust_begun_anew(
+    damage: Damage, isolated: Isolated, forge: Forge, bundles: list[Path]
+) -> None:
+    """26, 27: every command refuses; after the fingerprint was given again, old bundles are refused still."""
+    damage(isolated.folder)
+    with pytest.raises(TrustError):
+        isolated.admit(bundles[2])
+    site = _again(isolated, forge)
+    assert _last(site).event == "trust-begun-anew"
+    assert site.state.versions == Versions(root=1, timestamp=2) or site.state.versions.snapshot == 2
+    assert site.state.admitted == ()
+    with pytest.raises(TrustError, match="older than one that this site has seen"):
+        isolated.admit(bundles[0])
+    done = isolated.admit(bundles[1])
+    assert (done.new, done.written) == (("shop@1.0.2",), 0)
+    isolated.admit(bundles[2])
+    assert isolated.site.ledger.verify(isolated.site.marks.ledger if isolated.site.marks else None).sound
+
+
+def test_the_ledger_says_why(isolated: Isolated, forge: Forge) -> None:
+    """Whose fingerprint it was, what was wrong, and below what nothing is admitted."""
+    (isolated.folder / "state.json").unlink()
+    last = _last(_again(isolated, forge))
+    assert last.detail["fingerprint"] == sha256(forge.root)
+    assert last.detail["why"] == "the trust state of this site is missing"
+    assert last.detail["versions"]["timestamp"] == 2
+    assert last.detail["not_before"] == "2026-11-22T09:00:00Z"
+    assert last.seq == 3
+
+
+def test_a_broken_ledger_is_kept_beside_the_new_one(isolated: Isolated, forge: Forge) -> None:
+    """102: what was written stays, and the new ledger says which it was."""
+    path = isolated.folder / "ledger.jsonl"
+    path.write_bytes(path.read_bytes().replace(b"enrolled", b"ENROLLED"))
+    content = path.read_bytes()
+    (isolated.folder / "marks.json").unlink()
+    last = _last(_again(isolated, forge))
+    assert last.seq == 1
+    former = last.detail["former_ledger"]
+    assert former["sha256"] == sha256(content)
+    assert (isolated.folder / former["file"]).read_bytes() == content
+
+
+def test_a_site_in_order_is_not_begun_anew(isolated: Isolated, forge: Forge) -> None:
+    """It is no way to forget what is known."""
+    before = isolated.fingerprint_of_everything()
+    with pytest.raises(UsageError, match="nothing is wrong with the trust"):
+        _again(isolated, forge)
+    assert isolated.fingerprint_of_everything() == before
+
+
+def test_the_fingerprint_is_needed_again(isolated: Isolated, forge: Forge) -> None:
+    """A root that somebody left beside the site is not believed."""
+    (isolated.folder / "state.json").unlink()
+    other = Depot().root()
+    with pytest.raises(TrustError, match="another fingerprint"):
+        recover(isolated.folder, other, sha256(forge.root), NOW)
+    assert not (isolated.folder / "state.json").exists()
+
+
+def test_another_depots_root_does_not_forget_versions(isolated: Isolated) -> None:
+    """19: a stranger's root of the same version meets the marks of the former one."""
+    (isolated.folder / "state.json").unlink()
+    stranger = Forge()
+    recover(isolated.folder, stranger.root, sha256(stranger.root), NOW)
+    with pytest.raises(TrustError, match="older than one that this site has seen"):
+        isolated.admit(stranger.bundle(isolated.root / "strange", version=1))
+
+
+def test_a_newer_root_lets_versions_begin_again(isolated: Isolated, forge: Forge) -> None:
+    """21: as everywhere, a root that moved on frees the versions below it."""
+    (isolated.folder / "state.json").unlink()
+    second = forge.depot.root(2)
+    site = recover(isolated.folder, second, sha256(second), NOW)
+    assert site.state.versions == Versions(root=2)
+    isolated.admit(forge.bundle(isolated.root / "again", roots={1: forge.root, 2: second}, root_version=2))
+
+
+def test_nothing_known_begins_at_nothing(isolated: Isolated, forge: Forge) -> None:
+    """With state, marks and ledger gone only the store shows that there was a site; the ledger says what is known."""
+    _remove("state.json", "marks.json", "ledger.jsonl")(isolated.folder)
+    with pytest.raises(TrustError, match="missing"):
+        Site.create(isolated.folder, forge.root, sha256(forge.root), NOW)
+    site = _again(isolated, forge)
+    assert (site.state.versions, site.state.newest, site.state.called) == (Versions(root=1), SINCE, None)
+    assert _last(site).detail["versions"]["timestamp"] == 0
+
+
+def test_an_empty_folder_is_not_recovered(forge: Forge, tmp_path: Path) -> None:
+    """Where there never was a site, there is nothing to begin anew."""
+    (tmp_path / "site").mkdir(mode=0o700)
+    with pytest.raises(StoreError, match="is no site"):
+        recover(tmp_path / "site", forge.root, sha256(forge.root), NOW)
+    with pytest.raises(StoreError, match="no such folder"):
+        recover(tmp_path / "other", forge.root, sha256(forge.root), NOW)
+
+
+@pytest.mark.parametrize("name", ["state.json", "marks.json"])
+def test_newer_files_are_not_written_over(isolated: Isolated, forge: Forge, name: str) -> None:
+    """101: what only a newer Sealift reads is not lost."""
+    path = isolated.folder / name
+    path.write_bytes(path.read_bytes().replace(b'"format":2', b'"format":3'))
+    content = path.read_bytes()
+    with pytest.raises(TrustError, match="written by a newer sealift"):
+        _again(isolated, forge)
+    assert path.read_bytes() == content
+
+
+def test_what_runs_is_not_removed_before_it_is_known_again(
+    isolated: Isolated, forge: Forge, bundles: list[Path]
+) -> None:
+    """93: gc waits until what environments use was imported again."""
+    isolated.apply("1.0.2")
+    (isolated.folder / "state.json").unlink()
+    _again(isolated, forge)
+    work = isolated.installation
+
+    def clean() -> None:
+        collect(isolated.site, work, keep=3, dry_run=False, clock=lambda: NOW)
+
+    with pytest.raises(StoreError, match=r"an environment uses shop@1\.0\.2, which this site has not admitted"):
+        clean()
+    isolated.admit(bundles[1])
+    clean()
+    isolated.apply("1.0.2")
+
+
+@pytest.mark.parametrize("step", ["state.json", "ledger.jsonl", "marks.json"])
+def test_a_kill_while_trust_is_begun_anew_is_no_loss(
+    isolated: Isolated, forge: Forge, bundles: list[Path], monkeypatch: pytest.MonkeyPatch, step: str
+) -> None:
+    """79: the same command, run again, ends what a kill cut short, and the bounds still hold."""
+    from installer import ledger, recovering
+
+    class Killed(BaseException):
+        pass
+
+    def killed(*_: object, **__: object) -> None:
+        raise Killed
+
+    (isolated.folder / "state.json").unlink()
+    with monkeypatch.context() as patch:
+        if step == "state.json":
+            patch.setattr(recovering, "write_state", killed)
+        elif step == "ledger.jsonl":
+            patch.setattr(ledger.Ledger, "append_all", killed)
+        else:
+            patch.setattr(recovering, "write_marks", killed)
+        with pytest.raises(Killed):
+            _again(isolated, forge)
+    try:
+        Site.open(isolated.folder)
+    except TrustError:
+        _again(isolated, forge)
+    with pytest.raises(SealiftError, match="older than one that this site has seen"):
+        isolated.admit(bundles[0])
+    isolated.admit(bundles[2])
+
+
+def test_a_wrong_clock_is_not_remembered_either(isolated: Isolated, forge: Forge) -> None:
+    """29: trust that is begun anew keeps signed times, and not the clock's."""
+    (isolated.folder / "state.json").unlink()
+    site = recover(isolated.folder, forge.root, sha256(forge.root), datetime(2027, 4, 1, tzinfo=NOW.tzinfo))
+    assert f"{site.state.newest:%Y-%m-%d}" == "2026-11-22"
