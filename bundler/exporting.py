@@ -93,7 +93,7 @@ def export(
         times: the times that are written and judged by.
         progress: told the bytes.
         audience: the names of the sites that alone may import it; every site where there are none.
-        team_signers: unlocks the keys of a team that are at hand, for its releases.
+        team_signers: unlocks the keys of a team that are at hand.
 
     Raises:
         PolicyError: a team must sign its release first; its request waits in the depot.
@@ -160,11 +160,8 @@ def _audience(names: Sequence[str]) -> tuple[str, ...]:
 
 def published_release(state: State, name: str, version: str) -> Blob | None:
     """The manifest of a release that the signed metadata lists."""
-    path = target_of_release(name, version)
-    found = next(
-        (signed.targets[path] for signed in (state.targets, *state.teams.values()) if path in signed.targets), None
-    )
-    return Blob(sha256=found.hashes["sha256"], length=found.length) if found else None
+    target = state.target(target_of_release(name, version))
+    return Blob(sha256=target.hashes["sha256"], length=target.length) if target else None
 
 
 def require(state: State, depot: Depot, name: str, version: str) -> Blob:

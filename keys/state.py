@@ -80,6 +80,11 @@ class State:
         teams = {name: team.version for name, team in self.teams.items()}
         return bundle_order(self.folder, self.root.version, self.snapshot.version, self.targets.version, teams)
 
+    def target(self, path: str) -> TargetFile | None:
+        """The target at `path`, whoever lists it."""
+        found = (signed.targets.get(path) for signed in (self.targets, *self.teams.values()))
+        return next((target for target in found if target is not None), None)
+
     @property
     def entries(self) -> tuple[Entry, ...]:
         """What is published, ordered by path.

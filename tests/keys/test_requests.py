@@ -411,7 +411,8 @@ def test_a_reader_without_the_lock_sees_the_old_or_the_new_state(
     """A root that is published while somebody reads the depot is no damage."""
     from keys import state
 
-    real, moved = state._root, []
+    real = state._root
+    moved: list[bool] = []
 
     def meanwhile(folder: Path, versions: set[int]) -> Any:
         if not moved:
