@@ -165,7 +165,7 @@ def _known(state: State | None, marks: Marks | None, ledger: Ledger) -> _Known:
 
 def _published(said: object) -> list[datetime]:
     """The time at which an admitted release was published, as the ledger says it; none where it does not."""
-    with contextlib.suppress(ValueError, TypeError):
+    with contextlib.suppress(ValueError):
         return [datetime.strptime(str(said), "%Y-%m-%dT%H:%M:%SZ").replace(tzinfo=UTC)]
     return []
 

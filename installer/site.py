@@ -26,7 +26,7 @@ from sealift.digest import sha256
 from sealift.errors import SealiftError, StoreError, TrustError
 from sealift.names import check_release, visible
 from sealift.root_terms import Purpose
-from sealift.trust import Versions, anchor, check_fingerprint
+from sealift.trust import Versions, anchor, check_fingerprint, check_purpose
 from sealift.tuf_rules import read as read_metadata
 
 from . import ledger as ledgers
@@ -62,6 +62,8 @@ class Site:
         self.ledger = Ledger(path / "ledger.jsonl")
         self.created = created
         """Whether `create` enrolled it just now, rather than found it enrolled with the same root."""
+        self.just_named = False
+        """Whether `create` gave a site that had none its name just now."""
         self._held = False
         self._dirty = False
         self._state, self._digest, self._marks = self._load()
@@ -119,7 +121,7 @@ class Site:
         if name is not None:
             check_release(name)
         if is_there(path / "state.json"):
-            return cls._reopened(path, root, name, now)
+            return cls._reopened(path, root, name, purpose, now)
         trust = anchor(root, fingerprint, reference=max(now, SINCE), purpose=purpose)
         check_vacant(path)
         durable.make_folder(path, mode=0o700)
@@ -128,7 +130,7 @@ class Site:
             os.chmod(path, 0o700)
         with durable.locked(path / "lock", what="this site"):
             if is_there(path / "state.json"):
-                return cls._reopened(path, root, name, now)
+                return cls._reopened(path, root, name, purpose, now)
             check_vacant(path)
             sweep(path)
             for folder in folders(path):
@@ -260,12 +262,13 @@ class Site:
         return self._state.reference(now)
 
     @classmethod
-    def _reopened(cls, path: Path, root: bytes, name: str | None, now: datetime) -> Site:
+    def _reopened(cls, path: Path, root: bytes, name: str | None, purpose: Purpose, now: datetime) -> Site:
         site = cls.open(path)
         if site.state.trust.roots[0] != root:
             raise TrustError(
                 f"{path} is enrolled already, with another root", hint="enrol a new site folder for another depot"
             )
+        check_purpose(read_metadata("root", root, "the root"), purpose)
         if name is not None and name != site.state.called:
             if site.state.named:
                 raise TrustError(
@@ -274,6 +277,7 @@ class Site:
             with site.lock():
                 named = msgspec.structs.replace(site.state, name=name, named=True)
                 site.commit(named, [event("named", {"name": name}, now)])
+            site.just_named = True
         return site
 
     @property

@@ -24,7 +24,7 @@ from sealift.errors import UsageError
 from sealift.root_terms import Purpose
 
 from . import depot as depots
-from . import request as requests
+from . import request_file as requests
 from .committing import begin
 from .keyfile import SCHEMES, generate
 from .lineup import KEYS_MAX, Lineup, Rule, make_root

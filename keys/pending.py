@@ -10,8 +10,9 @@ from sealift.durable import make_folder, storing, sync_folder, write_file
 from sealift.errors import TrustError, UsageError
 
 from . import depot as depots
-from . import request as requests
-from .request import Request, SignatureFile
+from . import request_file as requests
+from .request import Request
+from .request_file import SignatureFile
 
 
 def path_of(depot: Path, name: str) -> Path:

@@ -22,11 +22,21 @@ from .digest import HEX, sha256
 from .errors import MalformedError, TrustError, UsageError
 from .root_terms import Purpose
 from .strict_json import canonical
-from .tuf_rules import CAPS, Target, read
+from .tuf_rules import CAPS, Document, Target, read
 from .waiver import Accepted, accept
 from .workflow import FRESH, STRANGER, Workflow
 
-__all__ = ["ROTATIONS_MAX", "Refreshed", "Target", "Trust", "Versions", "anchor", "check_fingerprint", "refresh"]
+__all__ = [
+    "ROTATIONS_MAX",
+    "Refreshed",
+    "Target",
+    "Trust",
+    "Versions",
+    "anchor",
+    "check_fingerprint",
+    "check_purpose",
+    "refresh",
+]
 
 ROTATIONS_MAX = 256
 """New roots that one offer may carry."""
@@ -140,12 +150,21 @@ def anchor(root: bytes, fingerprint: str, *, reference: datetime, purpose: Purpo
     check_fingerprint(root, fingerprint)
     document = read("root", root, "the root")
     Workflow(document, reference=reference).check_root()
-    if purpose not in (None, document.purpose):
+    check_purpose(document, purpose)
+    return Trust(roots=(root,))
+
+
+def check_purpose(root: Document, purpose: Purpose | None) -> None:
+    """Refuse a root that is for something else than `purpose`; None stands for either.
+
+    Raises:
+        TrustError: it is.
+    """
+    if purpose not in (None, root.purpose):
         raise TrustError(
-            f"the root is for {document.purpose}, and this site is to be one for {purpose}",
+            f"the root is for {root.purpose}, and this site is to be one for {purpose}",
             hint="a root for development belongs at a site that is enrolled with --development, and at no other",
         )
-    return Trust(roots=(root,))
 
 
 def refresh(

@@ -81,6 +81,7 @@ def enroll(
         f"from now on it admits only what the keys of that root sign\n"
         f"next: sealift-install import --site {safe(str(folder))} BUNDLE"
         if site.created
-        else f"the site in {safe(str(folder))} is enrolled with this root already; nothing was changed"
+        else f"the site in {safe(str(folder))} is enrolled with this root already; "
+        + (f"it is called {state.name} from now on" if site.just_named else "nothing was changed")
     )
     emit(document, as_json, said)

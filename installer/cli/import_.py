@@ -14,7 +14,7 @@ from .options import site_option
 @command(
     example="""
     sealift-install import --site site /media/usb/shop-1.0.0.sealift
-    sealift-install import --site site /media/usb/shop-1.0.0.sealift --waiver /media/usb/late.waiver
+    sealift-install import --site site /media/usb/shop-1.0.0.sealift --waiver /media/usb/waiver-3.json
     """
 )
 @site_option

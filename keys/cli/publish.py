@@ -41,7 +41,7 @@ def publish(
     """
     from sealift.errors import TrustError, UsageError
 
-    from .. import request as requests
+    from .. import request_file as requests
     from ..changes import required
     from ..pending import held, merge, save
     from .concluding import document, publish_one, published_document, published_text

@@ -56,7 +56,7 @@ def sign(
     """
     from sealift.errors import UsageError
 
-    from .. import request as requests
+    from .. import request_file as requests
     from ..keyfile import write_new
     from .concluding import describe, document
 

@@ -65,7 +65,7 @@ def test_a_site_without_a_name_is_in_no_audience(forge: Forge, enrol: Enrol, tmp
     with pytest.raises(TrustError, match="this site has no name") as caught:
         site.admit(bundle)
     assert "enroll --name" in (caught.value.hint or "")
-    Site.create(site.folder, forge.root, sha256(forge.root), NOW, name="site")
+    assert Site.create(site.folder, forge.root, sha256(forge.root), NOW, name="site").just_named
     site.admit(bundle)
     assert [entry.event for entry in site.site.ledger.read()] == ["enrolled", "refused", "named", "admitted"]
 
@@ -170,6 +170,13 @@ def test_a_development_root_is_not_enrolled_by_mistake(enrol: Enrol, tmp_path: P
     site = enrol(real)
     with pytest.raises(TrustError, match="root 1 is not the root 1 of this site"):
         site.admit(toy.bundle(tmp_path / "toy"))
+
+
+def test_a_site_does_not_change_what_it_is_for(forge: Forge, enrol: Enrol) -> None:
+    """16: enrolling again for development what was enrolled for production is refused."""
+    site = enrol(forge)
+    with pytest.raises(TrustError, match="the root is for production, and this site is to be one for development"):
+        Site.create(site.folder, forge.root, sha256(forge.root), NOW, purpose="development")
 
 
 def test_a_development_site_admits_what_is_for_development(enrol: Enrol, tmp_path: Path) -> None:

@@ -103,6 +103,16 @@ def test_a_clock_set_back_behind_a_signed_time_changes_nothing(forge: Forge, enr
         assert site.site.reference(clock) >= floor
 
 
+def test_a_clock_at_the_very_signed_time_is_believed(forge: Forge, enrol: Enrol, tmp_path: Path) -> None:
+    """28: only a clock before it is known to be wrong."""
+    site = enrol(AHEAD)
+    site.now = NOW
+    site.admit(forge.bundle(tmp_path / "one"))
+    newest = site.site.state.newest
+    assert site.site.reference(newest) == newest
+    assert site.site.reference(newest - timedelta(seconds=1)) == AHEAD
+
+
 def test_a_root_that_expired_is_not_enrolled_in_1970(tmp_path: Path) -> None:
     """29: a root that ended before any Sealift was made is refused whatever the clock says."""
     forge = Forge()

@@ -273,3 +273,37 @@ def test_each_command_shows_an_example(call: Call, name: str) -> None:
     """In its help."""
     assert call(name, "--help") == 0
     assert f"Example:\n  sealift-install {name}" in call.out
+
+
+def test_enroll_gives_a_site_its_name_once(call: Call, connected: Connected, isolated: Isolated) -> None:
+    """34: what was changed is said, and nothing is where nothing was."""
+    arguments = ("enroll", "--root", connected.first_root, "--fingerprint", connected.fingerprint)
+    assert call(*arguments, "--name", "plant-7") == 0
+    assert call.out.rstrip().endswith("it is called plant-7 from now on")
+    assert call(*arguments, "--name", "plant-7") == 0
+    assert call.out.rstrip().endswith("nothing was changed")
+    assert call(*arguments, "--name", "plant-8") == 6
+    assert call(*arguments, "--development") == 6
+    assert isolated.site.state.called == "plant-7"
+
+
+def test_enroll_recovers_what_was_lost(call: Call, connected: Connected, deployed: Isolated) -> None:
+    """26: the site says what it keeps, and what is to be done next."""
+    arguments = ("enroll", "--recover", "--root", connected.first_root, "--fingerprint", connected.fingerprint)
+    assert call(*arguments) == 2
+    (deployed.folder / "state.json").unlink()
+    assert call("status") == 6
+    assert "enroll --recover" in call.err
+    assert call(*arguments, "--development") == 6
+    assert call(*arguments) == 0
+    assert call.out.splitlines()[1].startswith("it admits nothing older than 2026-05-01 and timestamp 3")
+    assert call("status") == 0
+
+
+def test_import_takes_a_waiver(call: Call, connected: Connected, tmp_path: Path) -> None:
+    """30: a file that is no waiver, and one that is not there, end the import with their own codes."""
+    bundle = connected.bundle("1.0.0", shop("1.0.0"))
+    assert call("import", bundle, "--waiver", tmp_path / "none") == 2
+    (tmp_path / "no.waiver").write_bytes(b"{}")
+    assert call("import", bundle, "--waiver", tmp_path / "no.waiver") == 4
+    assert call.document("import", bundle)["waived"] is None

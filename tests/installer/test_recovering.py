@@ -4,11 +4,14 @@ from __future__ import annotations
 
 import shutil
 from collections.abc import Callable
-from datetime import datetime
+from datetime import datetime, timedelta
 from pathlib import Path
 
 import pytest
 from forge import Forge, sha256
+from strange import spaced
+from teams import Team
+from termed import TermedDepot
 from worlds import Isolated
 
 from installer.collecting import collect
@@ -16,7 +19,7 @@ from installer.ledger import Entry
 from installer.recovering import recover
 from installer.site import Site
 from installer.state import SINCE
-from sealift.errors import SealiftError, StoreError, TrustError, UsageError
+from sealift.errors import MalformedError, SealiftError, StoreError, TrustError, UsageError
 from sealift.trust import Versions
 from tests.tufmaker import NOW, Depot
 
@@ -53,6 +56,13 @@ def isolated(worn: Path, tmp_path: Path) -> Isolated:
     """A copy of the site."""
     shutil.copytree(worn, tmp_path, dirs_exist_ok=True)
     return Isolated(root=tmp_path, folder=tmp_path / "site", srv=tmp_path / "srv", now=NOW)
+
+
+@pytest.fixture
+def enrolled_by_hand(forge: Forge, tmp_path: Path) -> Isolated:
+    """A site that holds nothing yet."""
+    Site.create(tmp_path / "fresh", forge.root, sha256(forge.root), NOW)
+    return Isolated(root=tmp_path, folder=tmp_path / "fresh", srv=tmp_path / "srv", now=NOW)
 
 
 def _again(isolated: Isolated, forge: Forge) -> Site:
@@ -267,3 +277,79 @@ def test_a_wrong_clock_is_not_remembered_either(isolated: Isolated, forge: Forge
     (isolated.folder / "state.json").unlink()
     site = recover(isolated.folder, forge.root, sha256(forge.root), datetime(2027, 4, 1, tzinfo=NOW.tzinfo))
     assert f"{site.state.newest:%Y-%m-%d}" == "2026-11-22"
+
+
+# What is kept
+
+
+def test_the_name_is_kept_where_it_can_be_read(isolated: Isolated, forge: Forge) -> None:
+    """34: a site that was named stays in its audiences; one whose state is lost can be named again."""
+    (isolated.folder / "marks.json").unlink()
+    assert _again(isolated, forge).state.called == "plant-7"
+    (isolated.folder / "state.json").unlink()
+    assert _again(isolated, forge).state.called is None
+    (isolated.folder / "state.json").unlink()
+    site = recover(isolated.folder, forge.root, sha256(forge.root), NOW, name="plant-7")
+    assert (site.state.name, site.state.named) == ("plant-7", True)
+
+
+def test_the_ledger_alone_keeps_version_and_time(isolated: Isolated, forge: Forge) -> None:
+    """19: where state and marks are gone, what was admitted still bounds what may come."""
+    _remove("state.json", "marks.json")(isolated.folder)
+    state = _again(isolated, forge).state
+    assert state.versions == Versions(root=1, timestamp=2)
+    assert f"{state.newest:%Y-%m-%dT%H:%M}" == "2026-11-22T09:00"
+    assert state.generation == 3
+
+
+@pytest.mark.parametrize("lost", ["state.json", "marks.json"])
+def test_every_version_is_kept(enrolled_by_hand: Isolated, forge: Forge, lost: str) -> None:
+    """19: snapshot, targets and teams as well as the timestamp, from the state or from the marks."""
+    site = enrolled_by_hand
+    site.admit(forge.bundle(site.root / "team", spaced(forge, Team())))
+    wanted = site.site.state.versions
+    (site.folder / lost).unlink()
+    assert recover(site.folder, forge.root, sha256(forge.root), NOW).state.versions == wanted
+    assert wanted == Versions(root=1, timestamp=1, snapshot=1, targets=1, delegated={"team-a": 1})
+
+
+def test_the_new_state_is_one_commit_in_the_ledger(isolated: Isolated, forge: Forge) -> None:
+    """The event bears the commit's number, so that it is written once."""
+    (isolated.folder / "state.json").unlink()
+    site = _again(isolated, forge)
+    detail = _last(site).detail
+    assert (site.state.generation, detail["generation"], detail["ordinal"]) == (3, 3, 0)
+    assert site.marks is not None
+    assert site.marks.generation == 3
+
+
+def test_lost_folders_are_made_anew_and_private(isolated: Isolated, forge: Forge) -> None:
+    """A store that is gone as well is one that nobody else may read."""
+    (isolated.folder / "state.json").unlink()
+    shutil.rmtree(isolated.folder / "store")
+    _again(isolated, forge)
+    assert {path.stat().st_mode & 0o777 for path in (isolated.folder / "store").iterdir()} == {0o700}
+
+
+def test_trust_is_not_begun_anew_with_what_no_enrolment_takes(isolated: Isolated) -> None:
+    """16: a root for development, an expired one, and a name that is none."""
+    (isolated.folder / "state.json").unlink()
+    toy = TermedDepot(purpose="development").root()
+    with pytest.raises(TrustError, match="the root is for development"):
+        recover(isolated.folder, toy, sha256(toy), NOW)
+    recover(isolated.folder, toy, sha256(toy), NOW, purpose="development")
+    old = Depot().root(expires="2025-06-01T00:00:00Z")
+    with pytest.raises(TrustError, match="the root expired"):
+        recover(isolated.folder, old, sha256(old), NOW - timedelta(days=9999))
+    with pytest.raises(MalformedError, match="no valid name"):
+        recover(isolated.folder, toy, sha256(toy), NOW, name="../x")
+
+
+def test_trust_is_not_begun_anew_beside_another_command(isolated: Isolated, forge: Forge) -> None:
+    """90: the lock is waited for, and then the site is left alone."""
+    site = isolated.site
+    with site.lock():
+        (isolated.folder / "state.json").unlink()
+        with pytest.raises(StoreError, match="this site"):
+            _again(isolated, forge)
+    assert not (isolated.folder / "state.json").exists()

@@ -14,7 +14,7 @@ import pytest
 from office import Office, release, rule
 from securesystemslib.signer import CryptoSigner, Signature
 
-from keys import request as requests
+from keys import request_file as requests
 from keys.changes import changes
 from keys.lineup import Lineup, changed, make_root
 from keys.pending import held, merge, save

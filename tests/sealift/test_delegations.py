@@ -46,7 +46,7 @@ def test_a_team_lists_its_own_releases(depot: Depot, enrolled: Trust, team: Team
     """What a delegated role lists counts beside what the top level lists, and is kept with its version."""
     content = team.targets(3, OWN)
     result = refresh(enrolled, offer(depot, 7, teams={team: content}, files=PLAIN), reference=NOW)
-    assert set(result.targets) == {*OWN, *PLAIN}
+    assert {path: found.path for path, found in result.targets.items()} == {path: path for path in (*OWN, *PLAIN)}
     assert result.versions == Versions(root=1, timestamp=7, snapshot=7, targets=7, delegated={"team-a": 3})
     assert result.trust.delegated == {"team-a": content}
 
@@ -131,7 +131,13 @@ def test_a_team_lists_nothing_outside_of_its_namespace(depot: Depot, enrolled: T
 
 
 @pytest.mark.parametrize(
-    "path", ["releases/team-a/Shop/1.json", "releases/team-a/shop/.json", "releases/team-a/a..b/1.json"]
+    "path",
+    [
+        "releases/team-a/Shop/1.json",
+        "releases/team-a/shop/.json",
+        "releases/team-a/shop/1_.json",
+        "releases/team-a/a..b/1.json",
+    ],
 )
 def test_a_teams_releases_have_valid_names(depot: Depot, enrolled: Trust, team: Team, path: str) -> None:
     """32: what no release may be called, a team does not list either."""

@@ -70,6 +70,16 @@ def test_terms_without_their_form_are_refused(tree: Tree, match: str) -> None:
         _anchored(_with(tree, Depot()))
 
 
+@pytest.mark.parametrize("purpose", ["production", "development"])
+def test_what_was_walked_says_what_it_is_for(purpose: Purpose) -> None:
+    """Whoever shows a bundle can say that it is for development."""
+    depot = TermedDepot(purpose=purpose)
+    trust = _anchored(depot.root(), purpose)
+    assert refresh(trust, depot.offer(), reference=NOW).purpose == purpose
+    root = depot.root()
+    assert anchor(root, sha256(root), reference=NOW, purpose=None).roots == (root,)
+
+
 def test_a_waiver_role_obeys_the_rules_of_roles() -> None:
     """18: known, distinct keys, and a threshold that they can meet."""
     depot = Depot()

@@ -178,6 +178,15 @@ def test_a_waiver_ends(depot: TermedDepot, enrolled: Trust, late: dict[str, byte
     assert just.waiver is not None
 
 
+@pytest.mark.parametrize("days", [DAYS_MAX, 1 / 86400])
+def test_a_waiver_lives_as_long_as_it_may(
+    depot: TermedDepot, enrolled: Trust, late: dict[str, bytes], days: float
+) -> None:
+    """Ninety days to the second, and one second, are in order."""
+    content = waived(late["timestamp.json"], depot.holders, days=days)
+    assert refresh(enrolled, late, reference=NOW, waiver=content).waiver is not None
+
+
 def test_a_waiver_begins(depot: TermedDepot, enrolled: Trust, late: dict[str, bytes]) -> None:
     """30: a waiver of tomorrow does not count today."""
     content = waived(late["timestamp.json"], depot.holders, issued=NOW + timedelta(seconds=1))
@@ -205,6 +214,7 @@ HOSTILE: dict[str, tuple[Tree, str]] = {
     "no reason": ({"reason": ""}, "not valid"),
     "a long reason": ({"reason": "x" * 501}, "not valid"),
     "a reason of escapes": ({"reason": "\x1b[2J"}, "not printable"),
+    "a reason with other spaces": ({"reason": "a\u00a0b"}, "not printable"),
     "a reason read backwards": ({"reason": "a\u202eb"}, "not printable"),
     "no timestamp": ({"timestamp": None}, "not valid"),
     "a stamp without a digest": ({"timestamp": {"version": 7}}, "not valid"),
