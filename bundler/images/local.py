@@ -62,7 +62,9 @@ class Folder:
         with _reading(self._root / path):
             file = opened(self._root / path)
             if file is None:
-                raise SourceError(f"{visible(str(self._root / path))} is no regular file", hint="check the layout")
+                raise SourceError(
+                    f"image {visible(str(self._root / path))} is no regular file", hint="check the layout"
+                )
             with file:
                 return _bounded(file.read(limit + 1), limit, str(self._root / path))
 
@@ -98,7 +100,7 @@ class Archive:
                         raise MalformedError(f"{visible(str(path))} has more than {MEMBERS_MAX} members")
         except (tarfile.TarError, ValueError, EOFError) as error:
             raise MalformedError(
-                f"{visible(str(path))} is no tar: {visible(str(error))[:120]}",
+                f"image {visible(str(path))} is no tar: {visible(str(error))[:120]}",
                 hint="unpack it first, if it is compressed",
             ) from error
         except OSError as error:
@@ -115,7 +117,7 @@ class Archive:
         """
         if path not in self._members:
             raise SourceError(
-                f"{visible(str(self._path))} has no regular file {visible(path)!r}", hint="make the archive anew"
+                f"image {visible(str(self._path))} has no regular file {visible(path)!r}", hint="make the archive anew"
             )
         return self._members[path][1]
 
@@ -165,11 +167,13 @@ class Layout:
         if not fitting:
             has = ", ".join(sorted({visible(root.tag) for root in self._roots if root.tag})[:12]) or "no tags"
             raise SourceError(
-                f"{self._shown} has no image {visible(self._tag or digest or '')!r}", hint=f"it has {has}"
+                f"image {self._shown} has no image {visible(self._tag or digest or '')!r}", hint=f"it has {has}"
             )
         if len({root.descriptor.digest for root in fitting}) > 1:
             has = ", ".join(sorted({visible(root.tag or "") for root in fitting})[:12])
-            raise SourceError(f"{self._shown} has several images", hint=f"name one of its tags behind a colon: {has}")
+            raise SourceError(
+                f"image {self._shown} has several images", hint=f"name one of its tags behind a colon: {has}"
+            )
         return fitting[0]
 
     def manifest(self, descriptor: Descriptor) -> bytes:
@@ -215,7 +219,7 @@ class DockerArchive:
         if len(fitting) != 1:
             has = ", ".join(visible(tag) for entry in entries for tag in entry.get("RepoTags", []))[:300] or "no names"
             what = "several images" if fitting else f"no image {visible(name or '')!r}"
-            raise SourceError(f"{shown} has {what}", hint=f"name one of them behind a colon; it has {has}")
+            raise SourceError(f"image {shown} has {what}", hint=f"name one of them behind a colon; it has {has}")
         self._tag = name or next(iter(fitting[0].get("RepoTags", [])), None)
         self._places: dict[str, str] = {}
         self._content, self._descriptor = self._made(fitting[0])
@@ -262,7 +266,7 @@ class DockerArchive:
         """The image, by the manifest that was made."""
         if digest not in (None, self._descriptor.digest):
             raise SourceError(
-                f"{self._shown} is another image than {digest}",
+                f"image {self._shown} is another image than {digest}",
                 hint="if the change is meant, run `sealift-bundle lock`",
             )
         name = oci_names.parse(self._tag) if self._tag else None
@@ -312,7 +316,7 @@ def _reading(path: Path) -> Iterator[None]:
 
 def _missing(path: Path, error: OSError) -> SourceError:
     return SourceError(
-        f"{visible(str(path))}: {(error.strerror or str(error)).lower()}",
+        f"image {visible(str(path))}: {(error.strerror or str(error)).lower()}",
         hint="check `image`: a path in it starts from the folder of the spec, unless it is absolute",
     )
 

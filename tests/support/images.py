@@ -67,9 +67,17 @@ class Pile:
     def image(self, seed: int, architecture: str = "amd64", *, size: int = 20_000) -> Value:
         """Add an image of two layers for one platform; return its descriptor."""
         noise = random.Random(seed).randbytes(size)
-        layers = [layer({"etc/base": b"the same in every image\n" * 50}), layer({"app/run": noise, "app/seed": b"%d" % seed})]
+        layers = [
+            layer({"etc/base": b"the same in every image\n" * 50}),
+            layer({"app/run": noise, "app/seed": b"%d" % seed}),
+        ]
         plain = [digest_of(gzip.decompress(each)) for each in layers]
-        config = {"architecture": architecture, "os": "linux", "config": {}, "rootfs": {"type": "layers", "diff_ids": plain}}
+        config = {
+            "architecture": architecture,
+            "os": "linux",
+            "config": {},
+            "rootfs": {"type": "layers", "diff_ids": plain},
+        }
         return self.manifest(
             {
                 "schemaVersion": 2,

@@ -8,15 +8,17 @@ import datetime
 import ipaddress
 import json
 import os
+import re
 import shutil
 import socket
 import ssl
 import subprocess
 import threading
 import time
+import urllib.error
 import urllib.parse
 import urllib.request
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
@@ -27,7 +29,7 @@ from cryptography import x509
 from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import padding, rsa
 from cryptography.x509.oid import NameOID
-from images import Pile, Value
+from images import INDEX, Pile, Value, encoded
 
 Mode = Literal["plain", "tls", "token"]
 USER, PASSWORD = "robot", "pass"
@@ -74,7 +76,9 @@ class Running:
         if self.mode == "tls":
             request.add_header("Authorization", f"Basic {basic}")
         if self.mode == "token":
-            request.add_header("Authorization", f"Bearer {self.token}")
+            repository = re.match(r".*/v2/(.+?)/(?:blobs|manifests|tags|referrers)/", url)
+            scope = f"repository:{repository[1]}:pull,push,delete" if repository else "registry:catalog:*"
+            request.add_header("Authorization", f"Bearer {self.grant([scope])}")
         context = ssl.create_default_context(cafile=str(self.authority)) if self.authority else None
         handlers: list[Any] = [urllib.request.ProxyHandler({})]
         if context and self.mode == "tls":
@@ -86,8 +90,8 @@ class Running:
             with error:
                 return error.code, error.read(), error.headers
 
-    token = ""
-    """What a test's own requests bear: everything is allowed to them."""
+    grant: Callable[[list[str]], str] = lambda _: ""
+    """Makes the token that a test's own requests bear."""
 
     def push(self, pile: Pile, repository: str, tags: dict[str, Value]) -> None:
         """Put a pile there, blobs first, and give some of its manifests tags."""
@@ -117,6 +121,12 @@ class Running:
         """The tags of a repository."""
         status, body, _ = self.request("GET", f"{repository}/tags/list")
         return set(json.loads(body)["tags"] or ()) if status == 200 else set()
+
+    def push_referrer(self, pile: Pile, repository: str, subject: Value, *referrers: Value) -> None:
+        """List referrers under the tag that OCI 1.1 has for a registry that cannot."""
+        listed = [{**each, "artifactType": "application/example"} for each in referrers]
+        tree = {"schemaVersion": 2, "mediaType": INDEX, "manifests": listed}
+        self._put(repository, subject["digest"].replace(":", "-"), encoded(tree), INDEX)
 
     def forget(self, digest: str) -> None:
         """Lose a blob, as a damaged disk does."""
@@ -150,9 +160,7 @@ def certificate(folder: Path, name: str) -> tuple[Path, Path]:
     paths = folder / f"{name}.crt", folder / f"{name}.key"
     paths[0].write_bytes(made.public_bytes(serialization.Encoding.PEM))
     paths[1].write_bytes(
-        key.private_bytes(
-            serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption()
-        )
+        key.private_bytes(serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption())
     )
     return paths
 
@@ -251,6 +259,7 @@ def registry(folder: Path, mode: Mode = "plain") -> Iterator[Running]:
             stack.callback(thread.join)
             stack.callback(tokens.shutdown)
             running.tokens = tokens.scopes
+            running.grant = tokens.token
             settings["auth"] = {
                 "token": {
                     "realm": f"http://127.0.0.1:{tokens.server_port}/token",
@@ -265,7 +274,7 @@ def registry(folder: Path, mode: Mode = "plain") -> Iterator[Running]:
             [program, "serve", configuration],
             stdin=subprocess.DEVNULL,
             stdout=subprocess.DEVNULL,
-            stderr=(folder / "log").open("wb"),
+            stderr=stack.enter_context((folder / "log").open("wb")),
             env={"PATH": os.environ["PATH"], "OTEL_TRACES_EXPORTER": "none"},
         )
         try:
