@@ -51,7 +51,6 @@ class _Mapping:
 
     under: str
     """The key that it stands under."""
-    line: int
     key: str | None = None
     found: dict[str, tuple[str, int]] = field(default_factory=dict)
     """Its scalars by key, with their lines."""
@@ -152,9 +151,7 @@ def _events(shown: str, text: str) -> Iterator[Mention]:
             under = top.key if top and top.key else next((each.under for each in reversed(stack) if each), "")
             if top:
                 top.key = None
-            stack.append(
-                _Mapping(under or "", event.start_mark.line + 1) if isinstance(event, yaml.MappingStartEvent) else None
-            )
+            stack.append(_Mapping(under or "") if isinstance(event, yaml.MappingStartEvent) else None)
         elif isinstance(event, (yaml.MappingEndEvent, yaml.SequenceEndEvent)):
             ended = stack.pop()
             if ended:
@@ -163,7 +160,8 @@ def _events(shown: str, text: str) -> Iterator[Mention]:
             if top.key is None:
                 top.key = event.value
             else:
-                top.found[top.key] = (event.value, event.start_mark.line + 1)
+                line = event.start_mark.line + 1 if event.start_mark else 0
+                top.found[top.key] = (event.value, line)
                 top.key = None
         elif isinstance(event, yaml.AliasEvent) and top:
             top.key = None if top.key is not None else ""
