@@ -1,8 +1,9 @@
 """The rows of images: fetching from a registry and pushing to one, against `skopeo copy`, in the same run.
 
 The image has four layers of a corpus's own files, as gzip tars. The registry is Debian's docker-registry, with its
-storage in the same arena as all else. Ours is the whole command, start included: `lock --depot` fetches the image
-and finds the digest of its tree; `apply` pushes it, sets the tag and records it.
+storage in the same arena as all else. `fetch` is the source by itself, in a process of its own, into an empty cache;
+`lock` is the whole command, which also finds the digest of the image's tree. `push` is the whole `apply`: it sends,
+sets the tag, and records the deployment.
 """
 
 from __future__ import annotations
@@ -29,6 +30,16 @@ from registries import Running, registry
 
 LAYERS = 4
 GOAL = 1.0
+_SOURCE = """
+import sys
+from pathlib import Path
+from bundler.sources import Workshop, oci
+from sealift.progress import Silent
+workshop = Workshop(base=Path(), cache=Path("cache"), progress=Silent())
+want = {"image": sys.argv[1], "unsafe_http": True}
+for _ in oci.collect({**want, **oci.pin(want, workshop)}, workshop):
+    pass
+"""
 _PASSPHRASE = {"SEALIFT_PASSPHRASE": "one for the benchmark"}
 
 
@@ -51,11 +62,14 @@ def rows(bench: Bench, letter: str, tree: Path) -> None:
         bench.failed(f"{letter} images", error)
 
 
+def _push_both(here: Running, tree: Path) -> None:
+    for version in ("1.0", "1.1"):
+        here.push(*_image(tree, version))
+
+
 def _push_images(here: Running, tree: Path) -> None:
     """Push both versions, in a process of its own: the memory that it takes is none of the measured."""
-    maker = multiprocessing.get_context("fork").Process(
-        target=lambda: [here.push(*_image(tree, version)) for version in ("1.0", "1.1")]
-    )
+    maker = multiprocessing.get_context("fork").Process(target=_push_both, args=(here, tree))
     maker.start()
     maker.join()
     if maker.exitcode:
@@ -96,6 +110,7 @@ class _Work:
     def run(self) -> None:
         self._prepare()
         self._compare("fetch", "skopeo copy to a layout", self._fetch, self._skopeo_fetch)
+        self._compare("lock", "skopeo copy to a layout", self._lock, self._skopeo_fetch, goal=None)
         self._peak("fetch", self._fetch, self._skopeo_fetch)
         for version in ("1.0", "1.1"):
             self._carry(version)
@@ -118,6 +133,10 @@ class _Work:
             )
 
     def _fetch(self) -> Command:
+        shutil.rmtree(self._arena / "cache", ignore_errors=True)
+        return Command(argv=[sys.executable, "-c", _SOURCE, f"{self._here.host}/bench/image:1.0"], cwd=self._arena)
+
+    def _lock(self) -> Command:
         shutil.rmtree(self._arena / "depot/cache", ignore_errors=True)
         return self._ours("sealift-bundle", "lock", "1.0.yaml", "--depot", "depot")
 
@@ -161,7 +180,14 @@ class _Work:
         words = ["skopeo", "copy", "--quiet", "--dest-tls-verify=false", f"oci:{self._arena / 'layout'}:1.0", place]
         return Command(argv=words)
 
-    def _compare(self, work: str, against: str, ours: Callable[[], Command], theirs: Callable[[], Command]) -> None:
+    def _compare(
+        self,
+        work: str,
+        against: str,
+        ours: Callable[[], Command],
+        theirs: Callable[[], Command],
+        goal: float | None = GOAL,
+    ) -> None:
         pairs: list[tuple[Run, Run]] = []
         for number in range(self._bench.pairs + 1):
             pair = timed(ours()), timed(theirs())
@@ -177,7 +203,7 @@ class _Work:
                 unit="s",
                 ours=[run.seconds for run, _ in pairs],
                 theirs=[run.seconds for _, run in pairs],
-                goal=GOAL,
+                goal=goal,
             )
         )
 
