@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import hashlib
 import os
+import threading
 from collections.abc import Collection, Iterator
 from dataclasses import dataclass
 
@@ -20,6 +21,9 @@ from sealift.tree import Entry
 
 from .store import Store
 from .writing import Deployable
+
+READERS = 2
+"""Frames that are decompressed at once: what a frame takes beside its content is taken only so often."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -45,6 +49,7 @@ class Contents:
         """
         self._store = store
         self._packs = deployable.part.packs
+        self._reading = threading.BoundedSemaphore(READERS)
         self.files: dict[str, dict[str, File]] = {name: {} for name in artifacts}
         """By artifact and path."""
         self._places: dict[int, tuple[Frame, int]] = {}
@@ -79,8 +84,8 @@ class Contents:
         if len(self._places) != len(wanted):
             raise IntegrityError("the index of this release does not cover its trees")
 
-    def pieces(self, artifact: str, path: str, start: int = 0) -> Iterator[memoryview]:
-        """The content of a file from the byte `start` on.
+    def pieces(self, artifact: str, path: str, start: int = 0) -> Iterator[bytes]:
+        """The content of a file from the byte `start` on; one frame's content is held meanwhile, and no piece of it.
 
         Raises:
             IntegrityError: a pack is missing or damaged.
@@ -94,8 +99,10 @@ class Contents:
                 continue
             frame, offset = self._places[number]
             if frame is not held:
-                content, held = memoryview(self._read(frame)), frame
-            yield content[offset + start : offset + size]
+                content = memoryview(b"")
+                with self._reading:
+                    content, held = memoryview(self._read(frame)), frame
+            yield bytes(content[offset + start : offset + size])
             start = 0
 
     def read(self, artifact: str, path: str, limit: int) -> bytes:

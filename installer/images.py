@@ -33,7 +33,7 @@ class Image:
         """A manifest's content."""
         return self.graph.manifests[descriptor.digest].content
 
-    def pieces(self, digest: str, start: int = 0) -> Iterator[memoryview]:
+    def pieces(self, digest: str, start: int = 0) -> Iterator[bytes]:
         """A blob's content from the byte `start` on.
 
         Raises:

@@ -92,7 +92,7 @@ class Push:
             if not sent:
                 self._progress.advance(blob.size)
 
-    def _pieces(self, image: Image, blob: Descriptor, start: int) -> Iterator[memoryview]:
+    def _pieces(self, image: Image, blob: Descriptor, start: int) -> Iterator[bytes]:
         for piece in image.pieces(blob.digest, start):
             yield piece
             self._progress.advance(len(piece))

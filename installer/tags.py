@@ -19,7 +19,8 @@ from sealift.errors import StoreError
 from sealift.reading import bounded
 
 FILE = "tags.json"
-SIZE_MAX = 64 << 20
+SIZE_MAX = 16 << 20
+"""Bytes of the file."""
 _Digest = Annotated[str, msgspec.Meta(pattern="^sha256:[0-9a-f]{64}\\Z")]
 
 

@@ -135,7 +135,7 @@ class OciLayout:
                     return True
         return False
 
-    def _checked(self, image: Image, digest: str) -> Iterator[memoryview]:
+    def _checked(self, image: Image, digest: str) -> Iterator[bytes]:
         """A blob's content; after it, its digest is compared."""
         running = hashlib.sha256()
         for piece in image.pieces(digest):
@@ -161,7 +161,7 @@ class OciLayout:
                 os.close(descriptor)
         return size
 
-    def _tarred(self, image: Image) -> Iterator[bytes | memoryview]:
+    def _tarred(self, image: Image) -> Iterator[bytes]:
         """The layout as a tar: the same bytes each time."""
         own = {layout.MARK: layout.MARK_CONTENT, layout.INDEX: layout.encode(image.roots)}
         for name, content in own.items():
@@ -232,7 +232,7 @@ def _header(name: str, size: int) -> bytes:
     return member.tobuf(tarfile.PAX_FORMAT)
 
 
-def _write(path: Path, pieces: Iterable[bytes | memoryview]) -> None:
+def _write(path: Path, pieces: Iterable[bytes]) -> None:
     with storing(path):
         descriptor = os.open(path, _CREATE, 0o644)
         try:
@@ -256,7 +256,7 @@ def _is(path: Path, digest: str, size: int) -> bool:
         return f"sha256:{hashlib.file_digest(file, 'sha256').hexdigest()}" == digest
 
 
-def _same(path: Path, pieces: Iterable[bytes | memoryview]) -> bool:
+def _same(path: Path, pieces: Iterable[bytes]) -> bool:
     """Whether a file holds just these pieces."""
     with contextlib.suppress(OSError):
         descriptor = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC)

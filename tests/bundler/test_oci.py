@@ -8,6 +8,7 @@ import os
 import shutil
 import stat
 import subprocess
+import tracemalloc
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
@@ -405,3 +406,16 @@ def test_names_that_are_none(image: str, workshop: Workshop) -> None:
     with pytest.raises(UsageError):
         oci.pin({"image": image}, workshop)
     assert oci.lint({"image": image}, workshop.base, pinned=False)
+
+
+def test_memory_does_not_grow_with_a_layer(plain_registry: Running, workshop: Workshop) -> None:
+    """A layer of 48 MB goes through a few pieces of 1 MiB at a time."""
+    pile = Pile()
+    plain_registry.push(pile, "shop/large", {"1.0": pile.image(41, size=48_000_000)})
+    asked = pinned(want(plain_registry, "shop/large", referrers=False), workshop)
+    tracemalloc.start()
+    try:
+        list(oci.collect(asked, workshop))
+        assert tracemalloc.get_traced_memory()[1] < 12_000_000
+    finally:
+        tracemalloc.stop()

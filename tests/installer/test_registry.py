@@ -7,6 +7,7 @@ import shutil
 import subprocess
 import sys
 import tomllib
+import tracemalloc
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -365,3 +366,14 @@ def test_layouts_share_their_blobs(connected: Connected, isolated: Isolated) -> 
     files = [path.stat().st_ino for path in (isolated.srv / "releases").glob(f"*/*/blobs/sha256/{same}")]
     assert len(files) == 2
     assert len(set(files)) == 1
+
+
+def test_memory_does_not_grow_with_a_layer(there: Running, connected: Connected, isolated: Isolated) -> None:
+    """Layers of 48 MB go frame by frame, four at a time."""
+    bring(connected, isolated, "1.0", sample(42, size=16_000_000))
+    tracemalloc.start()
+    try:
+        isolated.deploy("1.0", settings(there, isolated))
+        assert tracemalloc.get_traced_memory()[1] < 40_000_000
+    finally:
+        tracemalloc.stop()
