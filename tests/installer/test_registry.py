@@ -22,7 +22,7 @@ from bundler.spec import load as load_spec
 from installer.applying import Outcome
 from installer.pushing import Placed, Push, Pushed
 from sealift.errors import DeployError, StrandedError, UsageError
-from sealift.oci import registry as registries
+from sealift.oci import upload
 from sealift.oci.address import Address
 from sealift.oci.model import Descriptor
 from sealift.oci.registry import Registry
@@ -279,7 +279,7 @@ def test_an_upload_that_breaks_off_is_sent_anew(
     """This registry takes no rest of an upload, so the layer begins anew, and arrives."""
     from installer.targets import wire
 
-    monkeypatch.setattr(registries, "SMALL", 1000)
+    monkeypatch.setattr(upload, "SMALL", 1000)
     made = sample(30, size=9_000_000)
     bring(connected, isolated, "1.0", made)
     original = wire.Wire.send
