@@ -10,10 +10,7 @@ does not match after a resumption is not believed before a whole fetch gave it t
 
 from __future__ import annotations
 
-import random
 import re
-import time
-from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -26,6 +23,7 @@ from sealift.digest import check_form
 from sealift.digest import sha256 as digest_of
 from sealift.durable import locked, make_folder
 from sealift.errors import IntegrityError, SourceError
+from sealift.patience import Patience
 from sealift.progress import Progress
 
 from .cache import PIECE, Fetched, Part, kept
@@ -33,8 +31,6 @@ from .web import RESUMES, Again, answer, check_url, redacted, retry_after, under
 
 MAX_BYTES = 64 << 30
 """Bytes of the longest body that is accepted."""
-RETRY_AFTER_MAX = 60.0
-"""Seconds that a server may ask to wait."""
 
 _RANGE = re.compile(r"bytes ([0-9]{1,18})-([0-9]{1,18})/([0-9]{1,18})")
 _CHANGED = "the file was changed where it comes from: check that, then run `sealift-bundle lock` again"
@@ -45,30 +41,6 @@ _STATUS_HINTS = {
     407: "the proxy wants credentials: write them in HTTP_PROXY or HTTPS_PROXY",
     410: "check `url`: the file was taken away",
 }
-
-
-@dataclass(frozen=True, kw_only=True)
-class Patience:
-    """How long to wait, and for what; the clock and what waits, so that a test need not."""
-
-    attempts: int = 5
-    base: float = 1.0
-    """Seconds before the second attempt; each further one waits twice as long."""
-    ceiling: float = 30.0
-    """Seconds before any attempt at most, unless the server asks for more."""
-    connect: float = 20.0
-    read: float = 60.0
-    """Seconds without a byte."""
-    sleep: Callable[[float], None] = time.sleep
-    clock: Callable[[], float] = time.time
-    jitter: Callable[[], float] = random.random
-    """A number from 0 to 1 that spreads the waits, so that many clients do not return at once."""
-
-    def before(self, attempt: int, asked: float | None) -> float:
-        """Seconds to wait after `attempt` attempts failed; `asked` is what the server asked for."""
-        if asked is not None:
-            return min(max(asked, 0.0), RETRY_AFTER_MAX)
-        return float(min(self.ceiling, self.base * 2 ** (attempt - 1)) * (0.5 + self.jitter() / 2))
 
 
 def fetch(

@@ -7,6 +7,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import msgspec
+
 from sealift import FORMAT
 from sealift.durable import make_folder
 from sealift.errors import UsageError
@@ -19,7 +21,7 @@ from . import lock as locks
 from .depot import Depot
 from .packing import Packed, pack
 from .scratch import scratch
-from .sources import Found, Workshop
+from .sources import Found, Workshop, kind_made_by
 from .spec import Spec, Wanted
 
 
@@ -135,12 +137,15 @@ def check_lock(lock: locks.Lock | None, packed: Packed) -> None:
 
 def release_of(spec: Spec, packed: Packed) -> Release:
     """The manifest of what a spec resolved to."""
+    sources = kinds("bundler.sources", "sealift.sources")
+    kind_of = {wanted.name: kind_made_by(sources[wanted.source]) for wanted in spec.artifacts}
+    artifacts = tuple(msgspec.structs.replace(each, kind=kind_of[each.name]) for each in packed.artifacts)
     return Release(
         format=FORMAT,
         type="release",
         name=spec.name,
         version=spec.version,
-        artifacts=packed.artifacts,
+        artifacts=artifacts,
         hooks=spec.hooks,
     )
 

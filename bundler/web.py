@@ -14,6 +14,7 @@ import re
 import ssl
 from collections.abc import Iterator, Mapping
 from email.utils import parsedate_to_datetime
+from typing import NamedTuple
 from urllib.parse import unquote, urljoin
 from urllib.request import getproxies, proxy_bypass
 
@@ -96,8 +97,8 @@ def answer(url: str, headers: Mapping[str, str], timeout: Timeout) -> Iterator[u
     """The response to which `url` leads, its body unread."""
     here = url
     for _ in range(REDIRECTS + 1):
-        with _manager(here) as manager:
-            response = manager.request(
+        with manager(here) as pools:
+            response = pools.request(
                 "GET", here, headers=headers, redirect=False, retries=False, timeout=timeout, preload_content=False
             )
             try:
@@ -125,14 +126,24 @@ def _next(here: str, location: str) -> str:
     return there
 
 
-def _manager(url: str) -> urllib3.PoolManager:
-    """What opens the connection for `url`: by the environment's proxy and certificates."""
+def manager(url: str, *, context: ssl.SSLContext | None = None, connections: int = 1) -> urllib3.PoolManager:
+    """What opens connections for `url`: by the environment's proxy and certificates.
+
+    Args:
+        url: an http or https address.
+        context: what verifies the server of an https address, in place of what the environment says.
+        connections: how many are kept for further requests.
+
+    Raises:
+        SourceError: the environment names no valid proxy or certificates.
+    """
     parsed = parse_url(url)
-    context = _context() if parsed.scheme == "https" else None
+    if parsed.scheme == "https":
+        context = context or tls_context()
     proxies = getproxies()
     proxy = proxies.get(parsed.scheme or "") or proxies.get("all")
     if not proxy or proxy_bypass(parsed.netloc or ""):
-        return urllib3.PoolManager(ssl_context=context)
+        return urllib3.PoolManager(ssl_context=context, maxsize=connections)
     try:
         to = parse_url(proxy if "://" in proxy else f"http://{proxy}")
         if not to.host:
@@ -141,7 +152,8 @@ def _manager(url: str) -> urllib3.PoolManager:
             to._replace(auth=None).url,
             proxy_headers=make_headers(proxy_basic_auth=unquote(to.auth)) if to.auth else None,
             ssl_context=context,
-            proxy_ssl_context=_context() if to.scheme == "https" else None,
+            maxsize=connections,
+            proxy_ssl_context=tls_context() if to.scheme == "https" else None,
         )
     except (LocationValueError, ProxySchemeUnknown) as error:
         raise SourceError(
@@ -150,7 +162,7 @@ def _manager(url: str) -> urllib3.PoolManager:
         ) from error
 
 
-def _context() -> ssl.SSLContext:
+def tls_context() -> ssl.SSLContext:
     """A context that verifies, by the certificates that `CA_VARIABLES` name or by the system's."""
     for name in CA_VARIABLES:
         if not (place := os.environ.get(name)):
@@ -166,30 +178,48 @@ def _context() -> ssl.SSLContext:
     return ssl.create_default_context()
 
 
-def understood(error: HTTPError, shown: str) -> Again | SourceError:
-    """What a failure of the line means; urllib3's own words may hold the query, so they are not repeated."""
+class Failure(NamedTuple):
+    """What a failure of the line means."""
+
+    reason: str
+    """A part of a sentence; urllib3's own words may hold the query, so they are not repeated."""
+    hint: str | None = None
+    lasting: bool = False
+    """Whether another attempt would meet the same."""
+
+
+def meaning(error: HTTPError) -> Failure:
+    """What a failure of the line means."""
     cause = error.args[-1] if error.args else None
     if isinstance(error, ProxyError):
         cause = error.original_error
         if not isinstance(cause, SSLError):
-            return Again(SourceError(f"{shown}: the proxy does not connect", hint="check HTTP_PROXY and HTTPS_PROXY"))
+            return Failure("the proxy does not connect", "check HTTP_PROXY and HTTPS_PROXY")
         cause = cause.args[-1] if cause.args else None
     if isinstance(cause, ssl.SSLCertVerificationError):
-        return SourceError(
-            f"{shown}: the certificate is not trusted: {visible(cause.verify_message)}",
-            hint="if the server's authority is your own, name its certificate in SEALIFT_CA_FILE",
+        return Failure(
+            f"the certificate is not trusted: {visible(cause.verify_message)}",
+            "if the server's authority is your own, name its certificate in SEALIFT_CA_FILE",
+            lasting=True,
         )
     if isinstance(error, LocationValueError):
-        return SourceError(f"{shown}: this address cannot be used", hint="check the host's name in `url`")
+        return Failure("this address cannot be used", "check the name of the host", lasting=True)
     if isinstance(error, NameResolutionError):
-        return Again(SourceError(f"{shown}: the host's name is not known", hint="check `url` and the network"))
+        return Failure("the host's name is not known", "check the name and the network")
     if isinstance(error, NewConnectionError):
-        return Again(SourceError(f"{shown}: no connection to the host", hint="check `url` and the network"))
+        return Failure("no connection to the host", "check the name and the network")
     if isinstance(error, LateError):
-        return Again(SourceError(f"{shown}: the server does not answer in time", hint=RESUMES))
+        return Failure("the server does not answer in time", RESUMES)
     if isinstance(error, (ProtocolError, SSLError)):
-        return Again(SourceError(f"{shown}: the connection broke off", hint=RESUMES))
-    return SourceError(f"{shown}: the answer cannot be understood ({type(error).__name__})")
+        return Failure("the connection broke off", RESUMES)
+    return Failure(f"the answer cannot be understood ({type(error).__name__})", lasting=True)
+
+
+def understood(error: HTTPError, shown: str) -> Again | SourceError:
+    """What to raise for a failure of the line to `shown`."""
+    reason, hint, lasting = meaning(error)
+    failure = SourceError(f"{shown}: {reason}", hint=hint)
+    return failure if lasting else Again(failure)
 
 
 def retry_after(asked: str | None, now: float) -> float | None:

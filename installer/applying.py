@@ -285,7 +285,7 @@ class Installation:
             try:
                 if target.current() != identity:
                     target.activate(identity)
-            except (StoreError, UsageError) as error:
+            except (DeployError, StoreError, UsageError) as error:
                 failed.append(f"{target.place} should serve {identity or 'nothing'}: {error.message}")
         if failed:
             with contextlib.suppress(StoreError):

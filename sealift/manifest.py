@@ -23,6 +23,7 @@ PACK_MAX = 1 << 30
 """Bytes of a pack at most."""
 AUDIENCE_MAX = 1000
 """Sites that a bundle may be for."""
+Kind = Literal["files", "oci"]
 T = TypeVar("T", bound=msgspec.Struct)
 
 
@@ -34,7 +35,8 @@ class Artifact(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
     """An immutable file tree of a release."""
 
     name: str
-    kind: Literal["files"]
+    kind: Kind
+    """How it is to be deployed: as the files that they are, or as images and the like in an OCI layout."""
     digest: str
     """SHA-256 of the tree's content: the artifact's identity, whatever compressed it."""
     tree: ListingBlob

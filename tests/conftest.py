@@ -2,15 +2,29 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import os
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
+from registries import Running, registry
 from worlds import NOW, Connected, Isolated
 
 from bundler.depot import Depot
 from installer.site import Site
 from keys.ceremony import init
+
+_LOOKED_AT = {
+    "CONTAINERS_REGISTRIES_CONF",
+    "DOCKER_CONFIG",
+    "REGISTRY_AUTH_FILE",
+    "REQUESTS_CA_BUNDLE",
+    "SEALIFT_CA_FILE",
+    "SSL_CERT_FILE",
+    "XDG_CONFIG_HOME",
+    "XDG_RUNTIME_DIR",
+}
+"""Variables that say where credentials, certificates and configurations of registries are."""
 
 
 @pytest.fixture
@@ -46,3 +60,36 @@ def enroll(tmp_path: Path) -> Callable[[Connected, str], Isolated]:
 def isolated(connected: Connected, enroll: Callable[[Connected, str], Isolated]) -> Isolated:
     """A site that trusts the depot of `connected`."""
     return enroll(connected, "site")
+
+
+@pytest.fixture(scope="session")
+def plain_registry(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Running]:
+    """A registry that asks nobody who they are; tests use repositories of their own."""
+    with registry(tmp_path_factory.mktemp("plain-registry")) as running:
+        yield running
+
+
+@pytest.fixture(scope="session")
+def tls_registry(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Running]:
+    """A registry with TLS, for those with a password."""
+    with registry(tmp_path_factory.mktemp("tls-registry"), "tls") as running:
+        yield running
+
+
+@pytest.fixture(scope="session")
+def token_registry(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Running]:
+    """A registry that wants bearer tokens."""
+    with registry(tmp_path_factory.mktemp("token-registry"), "token") as running:
+        yield running
+
+
+@pytest.fixture
+def quiet_home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A home without credentials and configurations, and no proxy; what this machine has is not looked at."""
+    home = tmp_path / "home"
+    home.mkdir()
+    for name in list(os.environ):
+        if name.lower().endswith("_proxy") or name in _LOOKED_AT:
+            monkeypatch.delenv(name)
+    monkeypatch.setenv("HOME", str(home))
+    return home

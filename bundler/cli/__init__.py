@@ -13,6 +13,7 @@ PROGRAM = Program(
         "init": ("bundler.cli.init:init", "Write a first spec to start from."),
         "lint": ("bundler.cli.lint:lint", "Check a spec and show every problem in it."),
         "lock": ("bundler.cli.lock:lock", "Write the digests that a spec resolves to."),
+        "images-in": ("bundler.cli.images_in:images_in", "Find the images that manifests and charts name."),
         "export": ("bundler.cli.export:export", "Seal releases and write them as one bundle."),
         "inspect": ("bundler.cli.inspect:inspect", "Show what a bundle or a published release holds."),
         "verify": ("bundler.cli.verify:verify", "Check every signature and digest of a bundle."),

@@ -7,8 +7,9 @@ A source module offers three names:
   tree: depth first, a folder before what is in it, siblings sorted by the UTF-8 bytes of their names.
 - `pin(want, workshop)`: the keys that `lock` adds to what the spec says, so that it stays the same.
 
-It may offer two more:
+It may offer three more:
 
+- `KIND`: the kind of the artifacts that it makes, where it is another than `files`; `kind_made_by` asks for it.
 - `lint(want, base, *, pinned)`: what it can say about `want` without fetching anything, or reading more than
   whether a name is there; `problems_of` asks for it.
 - `reaches(want, base, place)`: whether collecting would take something of a local file or folder, such as the
@@ -23,6 +24,7 @@ from pathlib import Path
 from typing import Any, Literal, NamedTuple, Protocol, runtime_checkable
 
 from sealift.document import Problem
+from sealift.manifest import Kind
 from sealift.progress import Progress
 
 
@@ -101,6 +103,12 @@ class Local(Protocol):
         Raises:
             UsageError: `want` breaks `SCHEMA`.
         """
+
+
+def kind_made_by(source: object) -> Kind:
+    """The kind of the artifacts that `source` makes."""
+    kind: Kind = getattr(source, "KIND", "files")
+    return kind
 
 
 def problems_of(source: object, want: Mapping[str, Any], base: Path, *, pinned: bool) -> list[Problem]:

@@ -18,7 +18,7 @@ from sealift.progress import Progress
 from ..store import Store
 from ..writing import Deployable
 
-NOT_KINDS = frozenset({"probe"})
+NOT_KINDS = frozenset({"probe", "wire"})
 """Modules here that are no kind of target."""
 
 

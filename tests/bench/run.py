@@ -16,6 +16,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 import peers
+import registrywork
 import report
 import works
 from arena import ArenaError, choose, on_disk
@@ -27,7 +28,7 @@ from tools import Script, Sealift, Tool
 
 BUILD = Path(__file__).resolve().parents[2] / "build"
 STOCKED = {"export": works.export, "size": works.size, "apply": works.apply, "verify": works.verify}
-ROWS = (*STOCKED, "memory", "tenfold", "help", "peers")
+ROWS = (*STOCKED, "memory", "tenfold", "images", "help", "peers")
 QUICK_ROWS = ("export", "size", "apply", "verify", "memory", "help")
 
 
@@ -71,6 +72,8 @@ def _run(bench: Bench, letters: Sequence[str], rows: Sequence[str], folder: Path
         if {*STOCKED, "memory", "peers"} & {*rows}:
             with stocked(bench, letter, tree, [*mine, *others]) as stock:
                 _run_stocked(bench, stock, rows, others)
+        if "images" in rows:
+            registrywork.rows(bench, letter, tree)
         if "tenfold" in rows:
             works.tenfold(bench, letter, tree)
 

@@ -18,9 +18,11 @@ from typing import Any
 
 import jsonschema
 import pytest
+from images import Pile
 
 import bundler.sources
 from bundler.sources import Found, Source, Workshop, problems_of, reaches
+from bundler.sources import oci as oci_source
 from bundler.sources import path as path_source
 from bundler.sources import url as url_source
 from sealift.errors import SourceError, UsageError
@@ -44,6 +46,8 @@ class Case:
     missing: Mapping[str, Any]
     """The same, of something that does not exist."""
     workshop: Workshop
+    local: bool
+    """Whether it reads this machine's files."""
 
 
 def _path(origin: Path, _: str) -> tuple[Source, dict[str, Any], dict[str, Any]]:
@@ -56,7 +60,18 @@ def _url(_: Path, server: str) -> tuple[Source, dict[str, Any], dict[str, Any]]:
     return url_source, {"url": f"{server}/b/plain", "sha256": digest, "executable": True}, missing
 
 
-CASES: dict[str, Callable[[Path, str], tuple[Source, dict[str, Any], dict[str, Any]]]] = {"path": _path, "url": _url}
+def _oci(origin: Path, _: str) -> tuple[Source, dict[str, Any], dict[str, Any]]:
+    pile = Pile()
+    pile.write(origin / "b" / "layout", {"1.0": pile.index(pile.image(1), pile.image(2, "arm64"))})
+    known_as = {"as": "registry.example.com/shop/web:1.0"}
+    return oci_source, {"image": "oci:origin/b/layout:1.0", **known_as}, {"image": "oci:nowhere:1.0", **known_as}
+
+
+CASES: dict[str, Callable[[Path, str], tuple[Source, dict[str, Any], dict[str, Any]]]] = {
+    "oci": _oci,
+    "path": _path,
+    "url": _url,
+}
 
 
 @pytest.fixture
@@ -89,7 +104,7 @@ def case(request: pytest.FixtureRequest, origin: Path, server: str, tmp_path: Pa
     """Each source in turn."""
     source, want, missing = CASES[request.param](origin, server)
     workshop = Workshop(base=origin.parent, cache=tmp_path / "cache", progress=Silent())
-    return Case(source=source, want=want, missing=missing, workshop=workshop)
+    return Case(source=source, want=want, missing=missing, workshop=workshop, local=request.param != "url")
 
 
 def _same(entries: list[Found]) -> list[Found]:
@@ -243,8 +258,7 @@ def test_its_problems_stand_in_its_own_keys(case: Case) -> None:
 
 def test_it_reaches_only_what_it_collects(case: Case, origin: Path, tmp_path: Path) -> None:
     """A folder inside the origin is reached by a source of local files alone; one elsewhere by none."""
-    local = hasattr(case.source, "reaches")
-    assert reaches(case.source, case.want, case.workshop.base, origin / "b") is local
-    assert reaches(case.source, case.want, case.workshop.base, tmp_path) is local
+    assert reaches(case.source, case.want, case.workshop.base, origin / "b") is case.local
+    assert reaches(case.source, case.want, case.workshop.base, tmp_path) is case.local
     assert not reaches(case.source, case.want, case.workshop.base, origin / "a")
     assert not reaches(case.source, case.want, case.workshop.base, tmp_path / "elsewhere")

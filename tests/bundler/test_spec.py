@@ -68,8 +68,16 @@ def test_hooks_are_read(tmp_path: Path) -> None:
         ("  web:", "  Web:", "4:3: artifacts.Web: 'Web' is no valid name"),
         ("path: dist", "paht: dist", "6:5: artifacts.web.paht: unknown key (did you mean 'path'?)"),
         ("path: dist", "path: ''", "6:11: artifacts.web.path: is an empty string"),
-        ("source: path", "source: pth", "5:13: artifacts.web.source: unknown source 'pth', known: 'path', 'url'"),
-        ("    source: path\n", "", "5:5: artifacts.web: the key 'source' is missing (write one of 'path', 'url')"),
+        (
+            "source: path",
+            "source: pth",
+            "5:13: artifacts.web.source: unknown source 'pth', known: 'oci', 'path', 'url'",
+        ),
+        (
+            "    source: path\n",
+            "",
+            "5:5: artifacts.web: the key 'source' is missing (write one of 'oci', 'path', 'url')",
+        ),
         ("  web:\n    source: path\n    path: dist", "  {}", "4:3: artifacts: must not be empty"),
         ("release: shop\n", "", "1:1: the key 'release' is missing (The release's name"),
         ("release: shop", "release: shop\nrelease: x", "2:1: release: duplicate key, first at 1:1"),

@@ -28,10 +28,11 @@ from cryptography.x509.oid import NameOID
 
 from bundler import cache, web
 from bundler.cache import Fetched
-from bundler.fetch import Patience, fetch
+from bundler.fetch import fetch
 from bundler.sources import Found, Workshop, url
 from sealift.durable import locked
 from sealift.errors import IntegrityError, SealiftError, SourceError, StoreError, UsageError
+from sealift.patience import Patience
 from sealift.progress import Silent
 
 BODY = bytes(range(256)) * 1000

@@ -88,7 +88,7 @@ def test_hooks_are_part_of_a_release() -> None:
         ("artifacts.0.name", "web"),
         ("artifacts.0.name", "zzz"),
         ("artifacts.0.name", "a/b"),
-        ("artifacts.0.kind", "oci"),
+        ("artifacts.0.kind", "cluster"),
         ("artifacts.0.digest", "x"),
         ("artifacts.0.files", -1),
         ("artifacts.0.bytes", -1),

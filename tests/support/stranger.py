@@ -489,7 +489,7 @@ def extract_part(held: dict[str, bytes], part: Object, listed: Object, out: Path
     need(names and names == sorted(set(names)), "artifacts out of order")
     for artifact in release["artifacts"]:
         keys(artifact, "bytes digest files kind name tree")
-        need(artifact["kind"] == "files" and NAME.fullmatch(artifact["name"]), "no artifact")
+        need(artifact["kind"] in ("files", "oci") and NAME.fullmatch(artifact["name"]), "no artifact")
         entries, identity = lines(held, "tree", "trees", artifact["tree"])
         need(identity == artifact["digest"], "a tree has another digest")
         for entry in entries:

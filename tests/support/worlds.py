@@ -9,12 +9,14 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
 
+from images import Sample
+
 from bundler.depot import Depot
 from bundler.exporting import Exported, Times, export
 from bundler.sealing import Effort
 from bundler.spec import load as load_spec
 from installer.admitting import Imported, admit
-from installer.applying import Installation
+from installer.applying import Installation, Outcome
 from installer.environment import load as load_environment
 from installer.site import Site
 from keys.repository import online_signer
@@ -78,6 +80,19 @@ class Connected:
             f'release: {release}\nversion: "{version}"\nartifacts:\n  web:\n    source: path\n'
             f"    path: {folder.name}\n{more}"
         )
+        return path
+
+    def images(self, version: str, *samples: Sample, name: str = "registry.example.com/shop/web") -> Path:
+        """Write a spec of the release `shop` with these images, tagged with the version; return its path."""
+        text = f'release: shop\nversion: "{version}"\nartifacts:\n'
+        for number, made in enumerate(samples):
+            folder = self.root / f"layout-{version}-{number}"
+            if not folder.exists():
+                made.pile.write(folder, {"it": made.root, made.signature_tag: made.signature, "": made.sbom})
+            called = f"{name}{number or ''}:{version}"
+            text += f"  image-{number}:\n    source: oci\n    image: oci:{folder.name}:it\n    as: {called}\n"
+        path = self.root / f"images-{version}.yaml"
+        path.write_text(text)
         return path
 
     def export(
@@ -144,6 +159,14 @@ class Isolated:
             f"    path: {self.srv}\n{target}policy: none\n{more}"
         )
         return path
+
+    def deploy(self, version: str, target: str) -> Outcome:
+        """Apply an environment whose one target is the YAML `target`, in braces."""
+        path = self.root / "environment.yaml"
+        path.write_text(
+            f'environment: plant-7\nrelease: shop\nversion: "{version}"\ntargets:\n  - {target}\npolicy: none\n'
+        )
+        return self.installation.apply(load_environment(path))
 
     def apply(self, version: str, *, more: str = "", target: str = "") -> None:
         """Apply an environment that deploys a version."""

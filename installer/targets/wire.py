@@ -1,0 +1,164 @@
+"""The line to the site's registry, by urllib3: proxies and certificates as the environment and `certs.d` say."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import ssl
+import threading
+from collections.abc import Iterable, Iterator, Mapping
+from typing import cast
+from urllib.parse import unquote
+from urllib.request import getproxies, proxy_bypass
+
+import urllib3
+from urllib3.exceptions import HTTPError, NewConnectionError, ProtocolError, SSLError
+from urllib3.exceptions import TimeoutError as LateError
+from urllib3.util import Timeout, make_headers, parse_url
+
+from sealift.errors import UsageError
+from sealift.names import visible
+from sealift.oci.address import Address
+from sealift.oci.hosts import certificates
+from sealift.oci.transport import PIECE, Broken
+from sealift.patience import Patience
+
+_AUTHORITIES = ("SEALIFT_CA_FILE", "SSL_CERT_FILE")
+"""Environment variables that name the certificates to trust in place of the system's; the first that is set counts."""
+_REST_MAX = 64 << 10
+"""Bytes of an answer that nobody reads up to which its connection is worth keeping."""
+
+
+class Wire:
+    """A `sealift.oci.transport.Transport`."""
+
+    def __init__(self, environment: Mapping[str, str], patience: Patience, *, connections: int) -> None:
+        self._environment = environment
+        self._timeout = Timeout(connect=patience.connect, read=patience.read)
+        self._connections = connections
+        self._lock = threading.Lock()
+        self._pools: dict[tuple[str, str], urllib3.PoolManager] = {}
+
+    @contextlib.contextmanager
+    def send(
+        self, method: str, address: Address, headers: Mapping[str, str], body: Iterator[bytes | memoryview] | None
+    ) -> Iterator[WireAnswer]:
+        """The answer, its body unread.
+
+        Raises:
+            Broken: there was none.
+            UsageError: a certificate or a proxy that is set up cannot be used.
+        """
+        with _breaking():
+            response = self._manager(address).request(
+                method,
+                address.text,
+                headers=dict(headers),
+                body=cast("Iterable[bytes] | None", body),
+                redirect=False,
+                retries=False,
+                timeout=self._timeout,
+                preload_content=False,
+            )
+        try:
+            yield WireAnswer(response)
+            _end(response)
+        finally:
+            response.close()
+
+    def _manager(self, address: Address) -> urllib3.PoolManager:
+        key = (address.scheme, address.host)
+        with self._lock:
+            if key not in self._pools:
+                self._pools[key] = self._opened(address)
+            return self._pools[key]
+
+    def _opened(self, address: Address) -> urllib3.PoolManager:
+        context = self._context(address.host) if address.scheme == "https" else None
+        proxies = getproxies()
+        proxy = proxies.get(address.scheme) or proxies.get("all")
+        if not proxy or proxy_bypass(address.host):
+            return urllib3.PoolManager(ssl_context=context, maxsize=self._connections)
+        try:
+            to = parse_url(proxy if "://" in proxy else f"http://{proxy}")
+            return urllib3.ProxyManager(
+                to._replace(auth=None).url,
+                proxy_headers=make_headers(proxy_basic_auth=unquote(to.auth)) if to.auth else None,
+                ssl_context=context,
+                maxsize=self._connections,
+            )
+        except HTTPError as error:
+            raise UsageError(
+                f"the proxy of the environment for {address.scheme} is no http or https address",
+                hint="write HTTP_PROXY and HTTPS_PROXY as http://host:port, or name the registry in NO_PROXY",
+            ) from error
+
+    def _context(self, host: str) -> ssl.SSLContext:
+        place = next((self._environment[name] for name in _AUTHORITIES if self._environment.get(name)), None)
+        try:
+            folder = place is not None and os.path.isdir(place)
+            context = ssl.create_default_context(cafile=None if folder else place, capath=place if folder else None)
+            found = certificates(host, self._environment)
+            for path in found.authorities:
+                context.load_verify_locations(cafile=path)
+            if found.client:
+                context.load_cert_chain(*found.client)
+        except OSError as error:
+            raise UsageError(
+                f"the certificates that are set up for {visible(host)} cannot be read",
+                hint=f"check {' and '.join(_AUTHORITIES)}, and the folder of that registry in certs.d",
+            ) from error
+        return context
+
+
+class WireAnswer:
+    """A `sealift.oci.transport.Answer`."""
+
+    def __init__(self, response: urllib3.BaseHTTPResponse) -> None:
+        self.status = response.status
+        self._response = response
+
+    def header(self, name: str) -> str | None:
+        """A header's value."""
+        return self._response.headers.get(name)
+
+    def read(self) -> bytes:
+        """The next bytes of the body.
+
+        Raises:
+            Broken: the connection did.
+        """
+        with _breaking():
+            return self._response.read1(PIECE, decode_content=False)
+
+
+@contextlib.contextmanager
+def _breaking() -> Iterator[None]:
+    """Say what a failure of the line means; urllib3's own words may hold a query, so they are not repeated."""
+    try:
+        yield
+    except HTTPError as error:
+        cause = error.args[-1] if error.args else None
+        if isinstance(cause, ssl.SSLCertVerificationError):
+            raise Broken(
+                f"the certificate is not trusted: {visible(cause.verify_message)}",
+                hint="name the certificate of the site's authority in SEALIFT_CA_FILE",
+                lasting=True,
+            ) from error
+        if isinstance(error, NewConnectionError):
+            raise Broken("no connection to the registry", hint="check its name and that it runs") from error
+        if isinstance(error, LateError):
+            raise Broken("the registry does not answer in time") from error
+        if isinstance(error, (ProtocolError, SSLError)):
+            raise Broken("the connection broke off") from error
+        raise Broken(f"there is no answer that can be understood ({type(error).__name__})", lasting=True) from error
+
+
+def _end(response: urllib3.BaseHTTPResponse) -> None:
+    """Read a short rest, so that the connection may be used again; a long one is not worth it."""
+    length = 0
+    with contextlib.suppress(HTTPError):
+        while length <= _REST_MAX and (piece := response.read1(_REST_MAX, decode_content=False)):
+            length += len(piece)
+        if length <= _REST_MAX:
+            response.release_conn()

@@ -1,0 +1,181 @@
+"""What every target keeps to: one suite, run over each kind of target."""
+
+from __future__ import annotations
+
+import pkgutil
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import jsonschema
+import pytest
+from images import sample
+from registries import registry
+from worlds import Connected, Isolated
+
+import installer.targets
+from installer.applying import Installation
+from installer.deployments import Deployed
+from installer.targets import NOT_KINDS, Prunable, Target, identity_of
+from sealift.errors import DeployError, SealiftError, UsageError
+from sealift.plugins import kinds
+
+KINDS = ["directory", "oci-layout", "oci-layout-tar", "registry"]
+
+
+@dataclass
+class Case:
+    """A site with two releases of images, and a target of a kind."""
+
+    kind: str
+    site: Isolated
+    settings: str
+    harm: Callable[[], None]
+    """Damages what release 1.0 has at the target."""
+
+    def deploy(self, version: str) -> None:
+        self.site.deploy(version, self.settings)
+
+    def rollback(self) -> None:
+        self.site.installation.rollback("plant-7")
+
+    @property
+    def installation(self) -> Installation:
+        return self.site.installation
+
+    @property
+    def serving(self) -> Deployed:
+        found = self.installation.deployments.state("plant-7").current
+        assert found is not None
+        return found
+
+    @property
+    def target(self) -> Target:
+        from installer import environment
+
+        declared = environment.load(self.site.root / "environment.yaml")
+        return self.installation.targets(declared)[0]
+
+    def identity(self, version: str) -> str:
+        admitted = self.site.site.state.release("shop", version)
+        assert admitted is not None
+        return identity_of(version, admitted.part.release.sha256)
+
+    def problem(self, *, deep: bool) -> str | None:
+        return self.installation.inspect(self.serving, deep=deep)[0][1]
+
+
+@pytest.fixture(params=KINDS)
+def case(
+    request: pytest.FixtureRequest, connected: Connected, isolated: Isolated, quiet_home: Path, tmp_path: Path
+) -> Iterator[Case]:
+    """Each kind of target in turn."""
+    kind: str = request.param
+    for seed, version in enumerate(("1.0", "1.1"), 1):
+        isolated.admit(connected.export(connected.images(version, sample(seed))))
+    place = tmp_path / "srv"
+    made = sample(1)
+    layer = next(digest for digest, content in made.pile.blobs.items() if len(content) > 15_000)
+
+    def damage() -> None:
+        for path in place.rglob(layer.removeprefix("sha256:")) if kind != "oci-layout-tar" else place.rglob("*.tar"):
+            path.unlink()
+
+    if kind == "registry":
+        with registry(tmp_path / "registry") as running:
+            rule = "{from: registry.example.com/shop/*, to: mirror/*}"
+            settings = (
+                f"{{kind: registry, registry: '{running.host}', path: {place}, unsafe_http: true, map: [{rule}]}}"
+            )
+            yield Case(kind=kind, site=isolated, settings=settings, harm=lambda: running.forget(layer))
+        return
+    settings = f"{{kind: {kind.removesuffix('-tar')}, path: {place}{', form: tar' if kind.endswith('-tar') else ''}}}"
+    yield Case(kind=kind, site=isolated, settings=settings, harm=damage)
+
+
+def test_every_target_has_a_case() -> None:
+    """A new target cannot be forgotten here."""
+    modules = {module.name.replace("_", "-") for module in pkgutil.iter_modules(installer.targets.__path__)}
+    assert modules - NOT_KINDS == {kind.removesuffix("-tar") for kind in KINDS}
+
+
+@pytest.mark.parametrize("kind", sorted({kind.removesuffix("-tar") for kind in KINDS}))
+def test_its_schema_is_closed_and_described(kind: str) -> None:
+    """An editor can say what each key means, and a key that is not known is refused."""
+    schema = kinds("installer.targets", "sealift.targets")[kind].SCHEMA
+    jsonschema.Draft202012Validator.check_schema(schema)
+    assert schema["additionalProperties"] is False
+    assert all(key["description"] for key in schema["properties"].values())
+
+
+def test_there_is_no_way_back_at_first(case: Case) -> None:
+    """After the first deployment there is no former release."""
+    case.deploy("1.0")
+    with pytest.raises(UsageError):
+        case.rollback()
+    assert case.target.current() == case.identity("1.0")
+
+
+def test_it_deploys_upgrades_and_returns(case: Case) -> None:
+    """Each step serves what it should, and says so."""
+    case.deploy("1.0")
+    assert case.target.current() == case.identity("1.0")
+    assert case.problem(deep=True) is None
+    case.deploy("1.1")
+    assert case.target.current() == case.identity("1.1")
+    assert case.problem(deep=True) is None
+    case.rollback()
+    assert case.target.current() == case.identity("1.0")
+    assert case.problem(deep=True) is None
+
+
+def test_again_is_nothing(case: Case) -> None:
+    """A second apply of the same changes nothing."""
+    case.deploy("1.0")
+    assert case.site.deploy("1.0", case.settings).changed is False
+
+
+def test_a_failed_deployment_returns(case: Case, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A health check that fails lets the former release serve."""
+    case.deploy("1.0")
+    monkeypatch.setattr("installer.applying.unhealthy", lambda *_, **__: "it does not answer")
+    with pytest.raises(DeployError):
+        case.deploy("1.1")
+    assert case.target.current() == case.identity("1.0")
+    monkeypatch.undo()
+    assert case.problem(deep=True) is None
+
+
+def test_a_failed_first_deployment_leaves_nothing(case: Case, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Where nothing served before, nothing serves after."""
+    monkeypatch.setattr("installer.applying.unhealthy", lambda *_, **__: "it does not answer")
+    with pytest.raises(DeployError):
+        case.deploy("1.0")
+    assert case.target.current() is None
+
+
+def test_damage_is_seen(case: Case) -> None:
+    """A look at everything finds what is no longer there."""
+    case.deploy("1.0")
+    case.harm()
+    assert case.problem(deep=True)
+
+
+def test_it_keeps_what_it_may_return_to(case: Case) -> None:
+    """Pruning removes other releases alone."""
+    case.deploy("1.0")
+    case.deploy("1.1")
+    target = case.target
+    assert isinstance(target, Prunable)
+    assert target.prune({case.identity("1.0"), case.identity("1.1")}) == 0
+    assert target.prune(set()) == 1
+    assert target.current() == case.identity("1.1")
+
+
+def test_what_is_not_ours_is_left_alone(case: Case, tmp_path: Path) -> None:
+    """Something else under the name of the link is an error before anything is done."""
+    (tmp_path / "srv").mkdir()
+    (tmp_path / "srv/current").write_text("mine")
+    with pytest.raises(SealiftError):
+        case.deploy("1.0")
+    assert (tmp_path / "srv/current").read_text() == "mine"
