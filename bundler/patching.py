@@ -23,13 +23,12 @@ from sealift.difference import KIND, TREE_KIND, From, edits
 from sealift.durable import make_folder
 from sealift.errors import UsageError
 from sealift.frame import compressible, seal, store
-from sealift.listing import ListingBlob, Writer
+from sealift.listing import Blob, ListingBlob, Writer, file_name
 from sealift.manifest import BASES_MAX, Part
 from sealift.progress import Progress
 from sealift.tree import Entry
 
 from .cutting import Sealed
-from .depot import Depot
 from .holding import Holding
 from .matching import Matching
 from .packs import Packs
@@ -37,8 +36,6 @@ from .regions import Regions
 
 _BATCH = 128
 """Groups that are under way before the frames of all of them are written."""
-FAST, BEST = 3, 12
-"""zstd's levels where nothing else is asked for: of a quick difference, and of a small one."""
 _WINDOW_LOG, _TABLE_LOG = 23, 20
 """The window reaches over a reference and its content; with larger tables than a level's own the start of the reference
 is still found at its end."""
@@ -59,8 +56,17 @@ class Difference:
     @property
     def size(self) -> int:
         """Bytes of its files."""
-        blobs = (self.part.release, self.part.index, *self.part.trees, *self.part.packs)
-        return sum(blob.length for blob in {blob.sha256: blob for blob in blobs}.values())
+        return _size((self.part.release, self.part.index, *self.part.trees, *self.part.packs))
+
+
+def size_of(held: Holding) -> int:
+    """Bytes of the files of a whole release."""
+    trees = (artifact.tree for artifact in held.release.artifacts)
+    return _size((held.part.release, held.part.index, *trees, *held.part.packs))
+
+
+def _size(blobs: Iterable[Blob]) -> int:
+    return sum(blob.length for blob in {blob.sha256: blob for blob in blobs}.values())
 
 
 class _Made(NamedTuple):
@@ -71,7 +77,6 @@ class _Made(NamedTuple):
 
 
 def difference(
-    depot: Depot,
     new: Holding,
     bases: Sequence[Holding],
     folder: Path,
@@ -83,7 +88,6 @@ def difference(
     """Write what a site needs that holds `bases` to have `new` into `trees/`, `index/` and `packs/` below `folder`.
 
     Args:
-        depot: where the releases lie.
         new: the release that is wanted.
         bases: the releases that the site holds; where several have a file, the first one counts.
         folder: a scratch folder.
@@ -103,7 +107,7 @@ def difference(
         )
     for name in ("trees", "index", "packs"):
         make_folder(folder / name)
-    contents = [_content(depot, each) for each in (new, *bases)]
+    contents = [_content(each) for each in (new, *bases)]
     trees = tuple(_tree(new, bases, position, folder) for position in range(len(new.release.artifacts)))
     fresh, olds = contents[0], contents[1:]
     held = bytearray(len(fresh.sizes))
@@ -146,12 +150,14 @@ def difference(
     return Difference(part=part, left_out=sum(fresh.sizes) - carried, carried=carried, referring=referring)
 
 
-def _content(depot: Depot, held: Holding) -> Content:
+def _content(held: Holding) -> Content:
+    assert held.packs is not None
+    folder = held.packs
     content = Content()
     for artifact in held.release.artifacts:
         for entry in held.entries(artifact):
             content.add(entry)
-    content.place(held.frames(), [depot.path("packs", pack) for pack in held.part.packs])
+    content.place(held.frames(), [folder / file_name(pack) for pack in held.part.packs])
     return content
 
 

@@ -44,6 +44,15 @@ class Frame(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tru
             if first != HOLE:
                 yield from range(first, first + count)
 
+    def parts(self) -> Iterator[tuple[int, int]]:
+        """The same, but with what is of no chunk of the release: `HOLE`, and how many bytes of it come."""
+        for first, count in self.chunks:
+            if first == HOLE:
+                yield HOLE, count
+            else:
+                for number in range(first, first + count):
+                    yield number, 0
+
 
 FrameT = TypeVar("FrameT", bound=Frame)
 

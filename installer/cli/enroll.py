@@ -36,23 +36,30 @@ def enroll(folder: Path, root: Path, fingerprint: str, name: str | None, as_json
     The fingerprint must come by another way than the root: on paper, or by telephone from whoever ran
     sealift-keys init. From then on, only what that root's keys signed is admitted.
     """
+    from sealift import receipt as receipts
+
+    from ..identity import public_key, site_key
     from ..site import Site
 
     content = bounded(root, ROOT_MAX, follow=True)
     if content is None:
         raise UsageError(f"there is no root metadata {root}", hint="name the file that the security team gave you")
     site = Site.create(folder, content, fingerprint, utc_now(), name=name)
+    with site.lock():
+        key = receipts.fingerprint(public_key(site_key(folder)))
     state = site.state
     document = {
         "site": str(folder),
         "name": state.name,
         "root_version": state.versions.root,
+        "key": key,
         "enrolled": f"{state.enrolled:%Y-%m-%dT%H:%M:%SZ}",
         "created": site.created,
     }
     said = (
         f"enrolled the site in {safe(str(folder))}: name {state.name}, root {state.versions.root}\n"
         f"from now on it admits only what the keys of that root sign\n"
+        f"its own key, which signs its receipts, has the fingerprint {key}\n"
         f"next: sealift-install import --site {safe(str(folder))} BUNDLE"
         if site.created
         else f"the site in {safe(str(folder))} is enrolled with this root already; nothing was changed"
