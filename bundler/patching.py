@@ -36,9 +36,10 @@ from .regions import Regions
 
 _BATCH = 128
 """Groups that are under way before the frames of all of them are written."""
-_WINDOW_LOG, _TABLE_LOG = 23, 20
-"""The window reaches over a reference and its content; with larger tables than a level's own the start of the reference
-is still found at its end."""
+_WINDOW_LOG = 23
+"""The window reaches over a reference and its content."""
+_TABLE_LOG_MIN = 18
+"""Tables have a place for each byte of both: with fewer, the later ones drive out the earlier, and matches are lost."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -216,12 +217,13 @@ def against(content: bytes, reference: bytes, level: int) -> bytes:
     from backports import zstd
 
     parameter = zstd.CompressionParameter
+    table = max((len(content) + len(reference)).bit_length(), _TABLE_LOG_MIN)
     compressor = zstd.ZstdCompressor(
         options={
             parameter.compression_level: level,
             parameter.window_log: _WINDOW_LOG,
-            parameter.hash_log: _TABLE_LOG,
-            parameter.chain_log: _TABLE_LOG,
+            parameter.hash_log: table,
+            parameter.chain_log: table,
             parameter.content_size_flag: 1,
             parameter.checksum_flag: 0,
             parameter.dict_id_flag: 0,

@@ -40,7 +40,7 @@ class Effort:
     """zstd's compression level, 1 to 22."""
     threads: int
     """Worker processes."""
-    difference_level: int = 12
+    difference_level: int = 9
     """zstd's level of what is compressed against a base, 1 to 22."""
 
 

@@ -84,7 +84,7 @@ def audit(site: Site, *, deep: bool, workers: int, progress: Progress) -> Audit:
             bad.setdefault(path, []).extend(labels)
         progress.advance(blob.length)
 
-    at_once(one, tuple(needed.items()), workers=workers)
+    at_once(one, needed.items(), workers=workers)
     progress.finish()
     if deep and not bad:
         for admitted in site.state.admitted:

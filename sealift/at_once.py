@@ -2,20 +2,61 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from concurrent.futures import ThreadPoolExecutor, as_completed
-from typing import TypeVar
+import threading
+from collections import deque
+from collections.abc import Callable, Iterable
+from typing import Generic, TypeVar
 
 T = TypeVar("T")
 
 
-def at_once(work: Callable[[T], None], items: tuple[T, ...], *, workers: int) -> None:
+class Hands(Generic[T]):
+    """Threads that begin at once to do `work` on each item, while their maker does something else.
+
+    As a context: leaving it waits for what was begun, and begins nothing further. `concurrent.futures` would do,
+    but for the time that importing it takes.
+    """
+
+    def __init__(self, work: Callable[[T], None], items: Iterable[T], *, workers: int) -> None:
+        self._work = work
+        self._waiting = deque(items)
+        self._failure: BaseException | None = None
+        count = min(workers, len(self._waiting))
+        self._threads = [threading.Thread(target=self._run, name="hand", daemon=True) for _ in range(count)]
+        for thread in self._threads:
+            thread.start()
+
+    def __enter__(self) -> Hands[T]:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._waiting.clear()
+        self._join()
+
+    def finish(self) -> None:
+        """Wait until all is done; after a failure nothing further begins, and it is raised."""
+        self._join()
+        if self._failure:
+            raise self._failure
+
+    def _join(self) -> None:
+        for thread in self._threads:
+            thread.join()
+
+    def _run(self) -> None:
+        while True:
+            try:
+                item = self._waiting.popleft()
+            except IndexError:
+                return
+            try:
+                self._work(item)
+            except BaseException as error:
+                self._waiting.clear()
+                self._failure = self._failure or error
+
+
+def at_once(work: Callable[[T], None], items: Iterable[T], *, workers: int) -> None:
     """Do `work` on each item in `workers` threads; after a failure nothing further begins, and it is raised."""
-    with ThreadPoolExecutor(max_workers=workers) as pool:
-        under_way = [pool.submit(work, item) for item in items]
-        try:
-            for future in as_completed(under_way):
-                future.result()
-        except BaseException:
-            pool.shutdown(wait=True, cancel_futures=True)
-            raise
+    with Hands(work, items, workers=workers) as hands:
+        hands.finish()

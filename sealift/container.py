@@ -272,7 +272,7 @@ class Writer:
             self._fill(*place)
             progress.advance(place[1])
 
-        at_once(one, tuple(places), workers=workers)
+        at_once(one, places, workers=workers)
 
     def _append(self, content: bytes) -> None:
         view = memoryview(content)

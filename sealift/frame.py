@@ -52,7 +52,7 @@ def compressible(content: memoryview, probe: zstandard.ZstdCompressor) -> bool:
         probe: a fast compressor.
     """
     size = len(content)
-    if size < 2 * _SAMPLE:
+    if size < 8 * _SAMPLE:
         return True
     for start in (size // 8, size // 2, size - _SAMPLE - size // 8):
         if len(probe.compress(content[start : start + _SAMPLE])) < _SAMPLE * 0.97:

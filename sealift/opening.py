@@ -10,10 +10,8 @@ outside of that (`SEALIFT.json`) is never read.
 
 from __future__ import annotations
 
-import hashlib
 import re
 from collections.abc import Iterator
-from concurrent.futures import ThreadPoolExecutor, as_completed
 from dataclasses import dataclass
 from datetime import datetime
 from pathlib import PurePosixPath
@@ -25,13 +23,12 @@ from . import tree as trees
 from .container import Member, Reader
 from .digest import check
 from .errors import IntegrityError, MalformedError, TrustError
+from .hashing import Hashing
 from .listing import Blob, ListingBlob, file_name, lines
 from .manifest import Artifact, Bundle, Part, Release, target_of_bundle, target_of_release
 from .progress import Progress
 from .trust import Refreshed, Trust, refresh
 
-_STRIDE = 8 << 20
-"""Bytes that are hashed in one go: some milliseconds, in which other threads go on."""
 _TIME = re.compile(r"[0-9]{4}-[0-9]{2}-[0-9]{2}T[0-9]{2}:[0-9]{2}:[0-9]{2}Z")
 CHUNKS_MAX = 16_000_000
 """Distinct chunks of a release at most: a site keeps the size of each in memory while it checks the index."""
@@ -231,49 +228,6 @@ def check_tree(compressed: bytes, blob: ListingBlob, artifact: Artifact, sizes: 
         raise MalformedError(f"artifact {artifact.name} does not hold what its manifest says")
 
 
-class Hashing:
-    """Checks on the side that packs have the digests that their names claim; says nothing of who signed for them.
-
-    It may begin before anything is authenticated, since it looks at no content: a digest is a digest. Leaving
-    the context ends it.
-    """
-
-    def __init__(self, bundle: Reader, packs: tuple[Member, ...], *, workers: int, progress: Progress) -> None:
-        """Begin with `workers` threads; `progress` is told the bytes."""
-        self._bundle = bundle
-        self._progress = progress
-        self._stopped = False
-        self._pool = ThreadPoolExecutor(max_workers=workers)
-        self._under_way = [self._pool.submit(self._check, pack) for pack in packs]
-
-    def __enter__(self) -> Hashing:
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self._stopped = True
-        self._pool.shutdown(wait=True, cancel_futures=True)
-
-    def finish(self) -> None:
-        """Wait for all of them.
-
-        Raises:
-            IntegrityError: one does not match.
-            StoreError: the medium cannot be read.
-        """
-        for future in as_completed(self._under_way):
-            future.result()
-
-    def _check(self, pack: Member) -> None:
-        running = hashlib.sha256()
-        for piece in self._bundle.pieces(pack, _STRIDE):
-            if self._stopped:
-                return
-            running.update(piece)
-            self._progress.advance(len(piece))
-        if running.hexdigest() != pack.digest:
-            raise damaged_pack(pack.digest)
-
-
 def check_packs(bundle: Reader, packs: tuple[Blob, ...], *, workers: int, progress: Progress) -> None:
     """Check every pack's digest.
 
@@ -283,11 +237,3 @@ def check_packs(bundle: Reader, packs: tuple[Blob, ...], *, workers: int, progre
     members = tuple(member_of(bundle, "packs", pack) for pack in packs)
     with Hashing(bundle, members, workers=workers, progress=progress) as hashing:
         hashing.finish()
-
-
-def damaged_pack(digest: str) -> IntegrityError:
-    """The error for a pack of a bundle whose bytes are not the signed ones."""
-    return IntegrityError(
-        f"packs/{digest}.zst does not match its digest",
-        hint="the copy is damaged or was changed: copy the bundle again and compare its sha-256",
-    )

@@ -41,7 +41,7 @@ if TYPE_CHECKING:
     from ..rehearsing import Rehearsed
     from ..spec import Spec
 
-FAST_DIFFERENCE, SMALL_DIFFERENCE = 3, 12
+FAST_DIFFERENCE, SMALL_DIFFERENCE = 3, 9
 """zstd's levels of a difference, with `--fast` and without."""
 
 

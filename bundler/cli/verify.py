@@ -46,7 +46,7 @@ def verify(
 ) -> None:
     """Check every signature and digest of a bundle, as a site would, before it is carried."""
     from sealift.container import Reader
-    from sealift.opening import Hashing
+    from sealift.hashing import Hashing
 
     anchor_given = depot or root or fingerprint
     if not anchor_given:

@@ -32,7 +32,7 @@ def export(bench: Bench, stock: Stock) -> None:
     """Pack the corpus: Sealift's export against the script."""
     tools = _pair(stock)
     rounds = run_rounds(bench, f"{stock.letter} export", tools, bench.pairs, stock.size, creating(stock))
-    _figures(bench, stock, rounds)
+    _figures(bench, stock.letter, rounds)
     _compare(bench, stock, rounds, Row(work="export", ours=["export"], other="script", theirs=["export"], goal=True))
 
 
@@ -46,7 +46,7 @@ def apply(bench: Bench, stock: Stock) -> None:
     """Check and unpack at the far end: import and apply against the script's check and extraction."""
     tools = _pair(stock)
     rounds = run_rounds(bench, f"{stock.letter} deploy", tools, bench.pairs, 3 * stock.size, restoring(stock))
-    _figures(bench, stock, rounds)
+    _figures(bench, stock.letter, rounds)
     for row in (
         Row(work="import", ours=["import"], other="script", theirs=["check"]),
         Row(work="apply", ours=["apply"], other="script", theirs=["extract"], goal=True),
@@ -58,31 +58,33 @@ def apply(bench: Bench, stock: Stock) -> None:
 
 def verify(bench: Bench, stock: Stock) -> None:
     """Check a bundle without a site, against `openssl dgst` of the same file."""
-    if not stock.has("sealift"):
-        return
-    made = stock.made / "sealift"
+    if stock.has("sealift"):
+        _verify(bench, stock.letter, stock.made / "sealift")
+
+
+def _verify(bench: Bench, corpus: str, made: Path) -> None:
     bundle = bench.sealift.product(made)
     ours, theirs = [], []
     try:
         for number in range(bench.pairs + 1):
             pair = timed(bench.sealift.verify(made)), timed(digest(bundle))
-            bench.say(f"{stock.letter} verify, {nth(number, bench.pairs)}: " + took(sealift=pair[0], openssl=pair[1]))
+            bench.say(f"{corpus} verify, {nth(number, bench.pairs)}: " + took(sealift=pair[0], openssl=pair[1]))
             if number:
                 ours.append(pair[0])
                 theirs.append(pair[1])
     except CommandError as error:
-        bench.failed(f"{stock.letter} verify", error)
+        bench.failed(f"{corpus} verify", error)
         return
     length = bundle.stat().st_size
     _figures(
         bench,
-        stock,
+        corpus,
         {"sealift": [{"verify": run} for run in ours], "openssl": [{"dgst -sha256": run} for run in theirs]},
     )
     bench.results.comparisons.append(
         Comparison(
             work=f"verify {length / MB:.0f} MB",
-            corpus=stock.letter,
+            corpus=corpus,
             against="openssl dgst",
             unit="s",
             ours=[run.seconds for run in ours],
@@ -107,7 +109,7 @@ def memory(bench: Bench, stock: Stock) -> None:
 
 
 def tenfold(bench: Bench, letter: str, corpus: Path) -> None:
-    """Sample the memory of every step for a tree ten times as large, in which nothing repeats, on disk."""
+    """Sample the memory of every step, and time `verify`, for a tree ten times as large that never repeats, on disk."""
     tool = bench.sealift
     if tool.missing():
         return
@@ -119,6 +121,7 @@ def tenfold(bench: Bench, letter: str, corpus: Path) -> None:
             bench.say(f"{letter} x {COPIES}: export, import, apply")
             steps = create(tool, tree, at, sampled)
             shutil.rmtree(tree)
+            _verify(bench, f"{letter} x {COPIES}", at)
             steps = {**steps, **restore(tool, at, to, sampled)}
         except CommandError as error:
             bench.failed(f"{letter} x {COPIES}: memory", error)
@@ -151,7 +154,7 @@ def peers(bench: Bench, stock: Stock, others: Sequence[Tool]) -> None:
         bench, f"{stock.letter} unpack by peers", tools, bench.peers_pairs, 2 * need, restoring(stock), warm=False
     )
     for rounds in (packed, unpacked):
-        _figures(bench, stock, {name: runs for name, runs in rounds.items() if name != "sealift"})
+        _figures(bench, stock.letter, {name: runs for name, runs in rounds.items() if name != "sealift"})
     for tool in others:
         _compare(bench, stock, packed, Row(work="export", ours=["export"], other=tool.name, theirs=["export"]))
         row = Row(work="import + apply", ours=["import", "apply"], other=tool.name, theirs=["extract"])
@@ -196,7 +199,7 @@ def _compare_sizes(bench: Bench, stock: Stock, other: Tool, *, goal: bool = Fals
     )
 
 
-def _figures(bench: Bench, stock: Stock, rounds: Mapping[str, Sequence[Steps]]) -> None:
+def _figures(bench: Bench, corpus: str, rounds: Mapping[str, Sequence[Steps]]) -> None:
     """Add what each tool took for each step by itself."""
     for name, runs in rounds.items():
         for step in runs[0] if runs else ():
@@ -204,7 +207,7 @@ def _figures(bench: Bench, stock: Stock, rounds: Mapping[str, Sequence[Steps]]) 
                 Figure(
                     tool=name,
                     work=step,
-                    corpus=stock.letter,
+                    corpus=corpus,
                     seconds=[steps[step].seconds for steps in runs],
                     cpu_seconds=[steps[step].cpu_seconds for steps in runs],
                     largest=max(steps[step].largest for steps in runs),
