@@ -25,12 +25,8 @@ from sealift.durable import TEMPORARY, Draft, storing, sync_folder, write_file
 from sealift.errors import SealiftError, StoreError, TrustError
 from sealift.hashing import damaged_pack
 from sealift.listing import Blob, sound
-<<<<<<< HEAD
 from sealift.manifest import Part
-from sealift.opening import Content, Opened, damaged_pack, listings, member_of, packs_of
-=======
 from sealift.opening import Content, Opened, listings, member_of, packs_of
->>>>>>> main
 from sealift.progress import Progress
 
 from .event import event

@@ -28,11 +28,12 @@ from sealift.difference import Patch
 from sealift.durable import write_file
 from sealift.errors import IntegrityError, MalformedError, StoreError
 from sealift.frame import compressible, seal, store
+from sealift.hashing import damaged_pack
 from sealift.index import HOLE, Frame
 from sealift.listing import Blob, ListingBlob, lines, packed, sound
 from sealift.manifest import Part
 from sealift.opening import Content as Offered
-from sealift.opening import check_tree, damaged_pack, member_of
+from sealift.opening import check_tree, member_of
 from sealift.progress import Progress
 from sealift.reading import bounded
 
