@@ -108,8 +108,8 @@ def _admit(site: Site, bundle: Reader, now: datetime, workers: int, progress: Pr
             copied.present += sum(pack.length for pack in known.part.packs)
             parts.append(known.part)
         else:
-            _keep_manifest(bundle, content, store)
             rebuilt = rebuild(bundle, content, held, store, workers=workers, progress=progress)
+            _keep_manifest(bundle, content, store)
             copied.written += rebuilt.written
             copied.present += rebuilt.present
             parts.append(rebuilt.part)
