@@ -19,7 +19,7 @@ import zstandard
 
 from sealift.content import Chunks, Content
 from sealift.crew import Body, Channel, Crew
-from sealift.difference import KIND, TREE_KIND, From, edits
+from sealift.difference import KIND, REFERENCE_MIN, TREE_KIND, From, edits
 from sealift.durable import make_folder
 from sealift.errors import UsageError
 from sealift.frame import compressible, seal, store
@@ -200,11 +200,11 @@ def patcher(contents: Sequence[Content], level: int) -> Body:
             position, task = channel.receive()
             content = b"".join(chunks.read(0, number) for number in task[0])
             reference = b"".join(chunks.read(base + 1, number) for base, number in task[1])
-            frame = against(content, reference, level) if reference else b""
+            frame = against(content, reference, level) if len(reference) >= REFERENCE_MIN else b""
             if not frame or len(frame) > len(content) * 0.9:
                 loose = compressible(memoryview(content), probe)
                 alone = seal([memoryview(content)], plain) if loose else store([memoryview(content)])
-                if not frame or len(alone) <= len(frame):
+                if not frame or len(alone) <= len(frame) * 1.01:
                     frame, reference = alone, b""
             answer = _Made(len(content), hashlib.sha256(frame).hexdigest(), frame, bool(reference))
             channel.send((position, tuple(answer)))

@@ -26,6 +26,8 @@ KIND = "difference"
 TREE_KIND = "tree-difference"
 REFERENCE_MAX = FRAME_MAX
 """Bytes of a frame's reference content at most."""
+REFERENCE_MIN = 8
+"""Bytes of a frame's reference content at least: zstd takes less for none."""
 RUNS_MAX = 1024
 """Runs of chunks in a reference at most."""
 _T = TypeVar("_T", bound=msgspec.Struct)
@@ -99,6 +101,8 @@ def checked(
             amount += sum(bases[base][first : first + count])
             if amount > REFERENCE_MAX:
                 raise MalformedError(f"a frame of the difference refers to more than {REFERENCE_MAX} bytes")
+        if patch.reference and amount < REFERENCE_MIN:
+            raise MalformedError(f"a frame of the difference refers to less than {REFERENCE_MIN} bytes")
         yield patch
 
 

@@ -113,49 +113,49 @@ def test_an_honest_one_is_admitted(isolated: Isolated, forged: Callable[..., Pat
 def test_a_reference_to_what_no_base_has(
     isolated: Isolated, forged: Callable[..., Path], reference: list[list[int]]
 ) -> None:
-    """ATTACKS 77: a reference outside of the bases is refused before anything is read."""
+    """77: a reference outside of the bases is refused before anything is read."""
     bundle = forged(index=first(lambda line: line.update(reference=reference)))
     refused(isolated, bundle, MalformedError, "refers to chunks that its base does not have")
 
 
 def test_a_reference_without_bound(isolated: Isolated, forged: Callable[..., Path]) -> None:
-    """ATTACKS 67: a reference that would be larger than a window is refused before anything is decompressed."""
+    """67: a reference that would be larger than a window is refused before anything is decompressed."""
     bundle = forged(index=first(lambda line: line.update(reference=[[0, 0, 4]] * 1000)))
     refused(isolated, bundle, MalformedError, "refers to more than 8388608 bytes")
 
 
 def test_a_reference_of_too_many_runs(isolated: Isolated, forged: Callable[..., Path]) -> None:
-    """ATTACKS 67: the runs of a reference are bounded."""
+    """67: the runs of a reference are bounded."""
     bundle = forged(index=first(lambda line: line.update(reference=[[0, 0, 1]] * 1025)))
     refused(isolated, bundle, MalformedError, "refers to more than 1024 runs")
 
 
 def test_a_wrong_reference(isolated: Isolated, forged: Callable[..., Path]) -> None:
-    """ATTACKS 72: a reference to other content than the frame was made with gives nothing that counts."""
+    """72: a reference to other content than the frame was made with gives nothing that counts."""
     bundle = forged(index=first(lambda line: line.update(reference=[[0, 1, 1]])))
     refused(isolated, bundle, IntegrityError, "is not what was signed|cannot be decompressed|does not hold")
 
 
 def test_no_reference(isolated: Isolated, forged: Callable[..., Path]) -> None:
-    """ATTACKS 72: a frame that needs a reference and says none is refused."""
+    """72: a frame that needs a reference and says none is refused."""
     bundle = forged(index=first(lambda line: line.pop("reference")))
     refused(isolated, bundle, IntegrityError, "cannot be decompressed|is not what was signed|does not hold")
 
 
 def test_overlapping_frames(isolated: Isolated, forged: Callable[..., Path]) -> None:
-    """ATTACKS 77: frames of a difference that overlap are refused, like those of an index."""
+    """77: frames of a difference that overlap are refused, like those of an index."""
     bundle = forged(index=lambda lines: [*lines, lines[-1]])
     refused(isolated, bundle, MalformedError, "overlaps another or leaves a gap")
 
 
 def test_a_chunk_that_is_left_out_and_held_nowhere(isolated: Isolated, forged: Callable[..., Path]) -> None:
-    """ATTACKS 78: a difference that leaves out what no base holds is refused."""
+    """78: a difference that leaves out what no base holds is refused."""
     bundle = forged(index=lambda lines: [])
     refused(isolated, bundle, MalformedError, "does not cover every chunk")
 
 
 def test_a_chunk_that_a_base_holds(isolated: Isolated, forged: Callable[..., Path]) -> None:
-    """ATTACKS 77: a frame cannot bring other content for a chunk that the site holds."""
+    """77: a frame cannot bring other content for a chunk that the site holds."""
 
     def held(line: dict[str, Any]) -> None:
         line["chunks"] = [[0, 3]]
@@ -165,7 +165,7 @@ def test_a_chunk_that_a_base_holds(isolated: Isolated, forged: Callable[..., Pat
 
 
 def test_a_hole(isolated: Isolated, forged: Callable[..., Path]) -> None:
-    """ATTACKS 77: the holes of a site's own index cannot come from outside."""
+    """77: the holes of a site's own index cannot come from outside."""
     bundle = forged(index=first(lambda line: line.update(chunks=[[-1, line["size"]]])))
     refused(isolated, bundle, MalformedError, "do not exist or that another holds")
 
@@ -186,25 +186,25 @@ def test_a_hole(isolated: Isolated, forged: Callable[..., Path]) -> None:
     ids=["keep", "skip", "zero", "negative", "artifact", "base", "negative base", "no base", "two bases"],
 )
 def test_a_tree_that_does_not_fit_to_its_base(isolated: Isolated, forged: Callable[..., Path], lines: Lines) -> None:
-    """ATTACKS 78: a tree difference that asks for what its base does not have is refused."""
+    """78: a tree difference that asks for what its base does not have is refused."""
     refused(isolated, forged(tree=lambda _: lines), MalformedError, "tree difference")
 
 
 def test_a_tree_without_bound(isolated: Isolated, forged: Callable[..., Path]) -> None:
-    """ATTACKS 67: a tree difference stops where more comes out than the signed manifest says."""
+    """67: a tree difference stops where more comes out than the signed manifest says."""
     entry = {"path": "a" * 200, "type": "file", "mode": "0644"}
     bundle = forged(tree=lambda lines: [lines[0], *([entry] * 1000)])
     refused(isolated, bundle, IntegrityError, "larger tree than the signed manifest says")
 
 
 def test_another_tree(isolated: Isolated, forged: Callable[..., Path]) -> None:
-    """ATTACKS 78: a tree that is not the one of the signed release manifest is refused."""
+    """78: a tree that is not the one of the signed release manifest is refused."""
     bundle = forged(tree=lambda lines: lines[:-1])
     refused(isolated, bundle, IntegrityError, "is not the signed one")
 
 
 def test_a_base_with_another_manifest(isolated: Isolated, forged: Callable[..., Path]) -> None:
-    """ATTACKS 78: a difference to a release of the same name with other content, as another site has it, is refused."""
+    """78: a difference to a release of the same name with other content, as another site has it, is refused."""
 
     def other(part: Part) -> Part:
         return msgspec.structs.replace(part, base=(msgspec.structs.replace(part.base[0], sha256="0" * 64),))
@@ -225,5 +225,5 @@ def test_a_base_with_another_manifest(isolated: Isolated, forged: Callable[..., 
 def test_a_part_that_contradicts_itself(
     isolated: Isolated, forged: Callable[..., Path], change: Callable[[Part], Part]
 ) -> None:
-    """ATTACKS 78: bases and trees must fit to each other and to the release."""
+    """78: bases and trees must fit to each other and to the release."""
     refused(isolated, forged(part=change), MalformedError, "difference")
