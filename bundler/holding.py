@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING
 from sealift import opening
 from sealift import tree as trees
 from sealift.container import Reader
+from sealift.difference import outline
 from sealift.digest import sha256
 from sealift.errors import MalformedError, UsageError
 from sealift.index import Frame, frames
@@ -108,7 +109,8 @@ def _in_bundle(bundle: Reader, content: opening.Content) -> Holding:
 
     def all_frames() -> Iterator[Frame]:
         index = content.part.index
-        return frames(bundle.read(member_of(bundle, "index", index)), index)
+        compressed = bundle.read(member_of(bundle, "index", index))
+        return outline(compressed, index) if content.part.base else frames(compressed, index)
 
     return Holding(
         release=content.release, part=content.part, published=content.published, entries=entries, frames=all_frames
