@@ -5,7 +5,7 @@ BIN := .venv/bin
 READY := .venv/.ready
 
 .DEFAULT_GOAL := help
-.PHONY: help venv tools test test-quick lint format demo bench lock build clean
+.PHONY: help venv tools test test-quick lint format demo bench bench-pair lock build clean
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-11s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -40,6 +40,9 @@ demo: venv tools ## carry two releases of a real package over a gap on this mach
 
 bench: venv tools ## measure speed, size and memory against other tools (takes a while)
 	@$(BIN)/python tests/bench/run.py $(ARGS)
+
+bench-pair: venv tools ## measure what crosses between any two folders (OLD=… NEW=…)
+	@$(BIN)/python tests/bench/pair.py $(OLD) $(NEW) $(ARGS)
 
 lock: ## write requirements.lock anew from pyproject.toml (ARGS=--upgrade for newer versions)
 	@.ci/setup lock $(ARGS)
