@@ -104,5 +104,5 @@ def diff(
         f"{sums['removed']} removed, {sums['changed']} changed; {size(fresh)} of new content before compression"
     )
     text = "\n".join([said, *by_artifact])
-    right = (1,) if prices is None else (1, 2)
-    emit(document, as_json, text if summary or not rows else f"{table(rows, right=right)}\n\n{text}")
+    numeric = (1,) if prices is None else (1, 2)
+    emit(document, as_json, text if summary or not rows else f"{table(rows, right=numeric)}\n\n{text}")
