@@ -42,7 +42,7 @@ if TYPE_CHECKING:
     from ..spec import Spec
 
 FAST_DIFFERENCE, SMALL_DIFFERENCE = 3, 9
-"""zstd's levels of a difference, with `--fast` and without."""
+"""zstd's levels of a difference, with `--fast`, and without it at least."""
 
 
 @command(
@@ -114,7 +114,9 @@ def export(
     requests = [_request(each) for each in wanted]
     path = out or Path(f"{requests[0].name}-{requests[0].version}.sealift")
     effort = Effort(
-        level=level, threads=workers(threads), difference_level=FAST_DIFFERENCE if fast else SMALL_DIFFERENCE
+        level=level,
+        threads=workers(threads),
+        difference_level=FAST_DIFFERENCE if fast else max(level, SMALL_DIFFERENCE),
     )
     if since and receipts:
         raise UsageError("--since and --for both say what the sites hold", hint="give one of them")
