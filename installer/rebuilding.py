@@ -43,7 +43,9 @@ from .store import Store
 
 LEVEL = 1
 """zstd's level for what is rebuilt: quick, since it crosses nothing any more."""
-_BATCH = 64
+ROOM = 12 << 20
+"""Bytes of decompressed frames of the bases that a worker keeps: what a reference mostly spans."""
+_BATCH = 32
 """Frames that are under way before all of them are written."""
 
 
@@ -247,7 +249,7 @@ def _carry_out(
 
 def _rebuilder(bundle: Reader, members: dict[str, Member], olds: Sequence[Content]) -> Body:
     def body(channel: Channel) -> None:
-        chunks = Chunks(olds)
+        chunks = Chunks(olds, room=ROOM)
         probe = zstandard.ZstdCompressor(level=1)
         compressor = zstandard.ZstdCompressor(level=LEVEL, write_checksum=False, write_content_size=True, threads=0)
         while True:
