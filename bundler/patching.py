@@ -9,6 +9,7 @@ few groups, whatever the size of the content.
 from __future__ import annotations
 
 import hashlib
+import sys
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from itertools import islice
@@ -214,7 +215,10 @@ def patcher(contents: Sequence[Content], level: int) -> Body:
 
 def against(content: bytes, reference: bytes, level: int) -> bytes:
     """Compress `content` into one frame with `reference` as prefix."""
-    from backports import zstd
+    if sys.version_info >= (3, 14):
+        from compression import zstd
+    else:
+        from backports import zstd
 
     parameter = zstd.CompressionParameter
     table = max((len(content) + len(reference)).bit_length(), _TABLE_LOG_MIN)

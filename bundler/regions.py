@@ -2,7 +2,8 @@
 
 Small files that follow each other share a frame as long as they and their old versions are few bytes. A large
 file goes region by region, with what lies around the same place of the old file: the place is found by the
-last chunk before it that both files have, and else by proportion.
+last chunk before it that both files have, and else by proportion. Where the content is compressed already, as in an
+archive, what comes again lies anywhere, and is looked for (see `echoes`).
 """
 
 from __future__ import annotations
@@ -12,10 +13,14 @@ from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from itertools import accumulate
 
+import zstandard
+
 from sealift.content import Chunks, Content
+from sealift.frame import compressible
 from sealift.tree import Entry
 
 from .cutting import WHOLE_MAX
+from .echoes import REFERENCE, Echoes
 from .matching import Candidate, Matching
 
 GROUP = 512 << 10
@@ -26,8 +31,6 @@ REGION = 2 << 20
 """Bytes of a large file in a frame at most."""
 AROUND = 2 << 20
 """Bytes of the old file before and behind a region that its reference holds."""
-REFERENCE = 6 << 20
-"""Bytes of a reference at most: with the region it fits in the window of 8 MiB."""
 CHUNKS_MAX = 1000
 """Chunks in a reference at most: fewer than the runs that a reader takes."""
 _SKETCHABLE = 1 << 10
@@ -58,6 +61,7 @@ class Regions:
         self._matching = matching
         self._reader = reader
         self._done = bytearray(held)
+        self._probe = zstandard.ZstdCompressor(level=1)
 
     def tasks(self, files: Iterable[tuple[str, Entry]]) -> Iterator[Task]:
         """Yield what each frame holds and refers to.
@@ -109,6 +113,15 @@ class Regions:
         place = None
         if candidate:
             place = _Place(numbers, starts, size, self._bases[candidate.base].sizes, candidate)
+        echoes = Echoes(self._reader, candidate, self._bases[candidate.base].sizes) if candidate else None
+
+        def reference() -> list[tuple[int, int]]:
+            if place is None or echoes is None:
+                return []
+            around = place.around(begin, end)
+            dense = not compressible(self._reader.read(0, part[0]), self._probe)
+            return echoes.reference(part, around) if dense else around
+
         part: list[int] = []
         begin = end = 0
         for number, start in zip(numbers, starts, strict=True):
@@ -116,14 +129,14 @@ class Regions:
                 continue
             self._done[number] = 1
             if part and start + self._new.sizes[number] - begin > REGION:
-                yield part, place.around(begin, end) if place else []
+                yield part, reference()
                 part = []
             if not part:
                 begin = start
             end = start + self._new.sizes[number]
             part.append(number)
         if part:
-            yield part, place.around(begin, end) if place else []
+            yield part, reference()
 
 
 class _Place:

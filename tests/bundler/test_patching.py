@@ -85,6 +85,16 @@ def test_every_chunk_of_a_large_file_may_change(connected: Connected) -> None:
     assert found.size < 20_000
 
 
+def test_what_moved_in_an_archive_is_found(connected: Connected) -> None:
+    """Members that do not compress and come in another order, far from where they were, cost next to nothing."""
+    members = [noise(number, 90_000) for number in range(100, 260)]
+    moved = list(members)
+    random.Random(1).shuffle(moved)
+    found = made(connected, {"pack-1.zip": b"".join(members)}, {"pack-2.zip": b"".join(moved)})
+    assert found.carried > 8 << 20
+    assert found.size < found.carried / 5
+
+
 def test_what_is_alike_by_name_alone_costs_no_more_than_by_itself(connected: Connected) -> None:
     """A reference that does not help is not taken."""
     found = made(connected, {"a": noise(5, 100_000)}, {"a": noise(6, 100_000)})
