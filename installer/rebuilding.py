@@ -145,7 +145,7 @@ def rebuild(
     """
     olds = [_content(store, each) for each in bases]
     listings, sizes = _trees(bundle, content, bases, store)
-    digests = list(sizes)
+    digests = [number.to_bytes(32, "big") for number in sizes]
     lengths = list(sizes.values())
     held = bytearray(any(digest in old.numbers for old in olds) for digest in digests)
     index = content.part.index
@@ -192,7 +192,7 @@ def _content(store: Store, admitted: Admitted) -> Content:
 
 def _trees(
     bundle: Reader, content: Offered, bases: Sequence[Admitted], store: Store
-) -> tuple[list[tuple[bytes, ListingBlob]], dict[bytes, int]]:
+) -> tuple[list[tuple[bytes, ListingBlob]], dict[int, int]]:
     """The trees of the release, each as the site's own file, and the size of each distinct chunk in order."""
     formers = [{artifact.name: artifact for artifact in store.held(base.part).artifacts} for base in bases]
 
@@ -204,7 +204,7 @@ def _trees(
         file = bounded(path, artifact.tree.length) or b""
         return lines(file, artifact.tree, trees.KIND, artifact.digest)
 
-    sizes: dict[bytes, int] = {}
+    sizes: dict[int, int] = {}
     made = []
     for artifact, blob in zip(content.release.artifacts, content.part.trees, strict=True):
         compressed = bundle.read(member_of(bundle, "trees", blob))

@@ -2,8 +2,8 @@
 
 Reading, hashing and writing many small files is bound by the interpreter's lock, so threads do not
 help; processes do. A worker lives no longer than its leader: it ends when its pipe does. It ignores
-SIGINT, because the leader hears it and ends the crew. Every worker has a slot of memory that it shares
-with the leader, for results that are too large for a pipe.
+what asks a command to end, because the leader hears it and ends the crew. Every worker has a slot of
+memory that it shares with the leader, for results that are too large for a pipe.
 """
 
 from __future__ import annotations
@@ -174,7 +174,7 @@ class Crew:
             status = 1
             try:
                 gc.disable()
-                signal.signal(signal.SIGINT, signal.SIG_IGN)
+                interrupt.ignore()
                 for channel in self.channels:
                     channel.close()
                 os.close(to_worker[1])

@@ -177,7 +177,7 @@ def listings(bundle: Reader, content: Content) -> Iterator[tuple[str, ListingBlo
     if content.part.base:
         yield from _outlines(bundle, content)
         return
-    sizes: dict[bytes, int] = {}
+    sizes: dict[int, int] = {}
     for artifact in content.release.artifacts:
         compressed = bundle.read(member_of(bundle, "trees", artifact.tree))
         check_tree(compressed, artifact.tree, artifact, sizes)
@@ -202,25 +202,28 @@ def _outlines(bundle: Reader, content: Content) -> Iterator[tuple[str, ListingBl
     yield "index", index, compressed
 
 
-def check_tree(compressed: bytes, blob: ListingBlob, artifact: Artifact, sizes: dict[bytes, int]) -> None:
+def check_tree(compressed: bytes, blob: ListingBlob, artifact: Artifact, sizes: dict[int, int]) -> None:
     """Check all rules of a tree that came from outside, and that it holds what the release manifest says.
 
     Args:
         compressed: its file.
         blob: what is known of that file.
         artifact: whose tree it is.
-        sizes: bytes of each distinct chunk of the release, in order; those of this tree are added.
+        sizes: bytes of each distinct chunk of the release, in order, by its digest as a number, which takes less
+            memory than bytes do; those of this tree are added.
 
     Raises:
         IntegrityError: a digest does not match.
         MalformedError: it breaks a rule of the format.
     """
+    same: dict[int, int] = {}
+    """Each size once: most chunks share theirs with others."""
     files = amount = 0
     for entry in trees.checked(compressed, blob, artifact.digest):
         files += entry.type == "file"
         amount += entry.size
         for digest, size in entry.pieces():
-            if sizes.setdefault(bytes.fromhex(digest), size) != size:
+            if sizes.setdefault(int(digest, 16), same.setdefault(size, size)) != size:
                 raise MalformedError(f"artifact {artifact.name} gives one chunk two sizes")
         if len(sizes) > CHUNKS_MAX:
             raise MalformedError(f"the release has more than {CHUNKS_MAX} distinct chunks")

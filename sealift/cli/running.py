@@ -11,11 +11,12 @@ from typing import NoReturn
 import click
 
 from ..errors import SealiftError
+from ..interrupt import Stopped, stoppable
 from .formats import safe
 from .output import PIPE_CLOSED, Output, abandon_output, encode
 
 INTERRUPTED = 130
-"""The exit code after Ctrl-C: 128 and SIGINT's number, as a shell counts."""
+"""The exit code after Ctrl-C: 128 and SIGINT's number, as a shell counts; other signals have theirs."""
 
 
 def run(program: click.Command, args: Sequence[str] | None = None) -> NoReturn:
@@ -45,7 +46,8 @@ def _run(program: click.Command, args: list[str], output: Output) -> int:
     message: str
     hint: str | None
     try:
-        result = program.main(args, prog_name=program.name, standalone_mode=False, obj=output)
+        with stoppable():
+            result = program.main(args, prog_name=program.name, standalone_mode=False, obj=output)
         return result if isinstance(result, int) else 0
     except SealiftError as error:
         caught, message, hint, code = error, error.message, error.hint, error.exit_code
@@ -56,11 +58,13 @@ def _run(program: click.Command, args: list[str], output: Output) -> int:
         caught, code = error, 2
         message, hint = _explain(error)
     except click.Abort as error:
-        caught = error
-        if isinstance(error.__cause__ or error.__context__, EOFError):
+        caught, reason = error, error.__cause__ or error.__context__
+        if isinstance(reason, EOFError):
             message, hint, code = "the input ended where an answer was expected", "run it on a terminal", 2
         else:
             message, code = "interrupted", INTERRUPTED
+            if isinstance(reason, Stopped):
+                message, code = f"stopped by {reason.signal.name}", 128 + reason.signal
             hint = "nothing was changed that a further run does not continue or undo"
     except Exception as error:  # the end of the program: nothing goes on after it
         caught, code = error, 1

@@ -7,6 +7,7 @@ import os
 import shutil
 import signal
 import subprocess
+import sys
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -413,9 +414,29 @@ def test_ctrl_c_in_a_hook_leaves_everything_as_it_was(
     assert events(site, "returned", "1.1.0") == 1
 
 
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGHUP])
+def test_a_service_that_is_stopped_kills_the_hook_and_returns(
+    site: Isolated, script: Callable[..., Path], tmp_path: Path, number: signal.Signals
+) -> None:
+    """The real program, as a service manager or a lost terminal ends it: all of its processes hear the signal."""
+    hook = script(f"echo $$ > {tmp_path}/part; mv {tmp_path}/part {tmp_path}/pid; sleep 600")
+    environment = site.environment("1.1.0", more=_hook("after-switch", hook, timeout=500))
+    program = [sys.executable, "-c", "from installer.cli import main; main()", "apply"]
+    program += ["--site", str(site.folder), str(environment)]
+    root = Path(__file__).parents[2]
+    with subprocess.Popen(program, stderr=subprocess.PIPE, start_new_session=True, cwd=root) as process:
+        _wait_for(lambda: (tmp_path / "pid").exists())
+        os.killpg(process.pid, number)
+        told = process.communicate(timeout=60)[1]
+    assert process.returncode == 128 + number
+    assert b"error: stopped by " + number.name.encode() in told
+    assert _unchanged(site)
+    _wait_for(lambda: _gone(int((tmp_path / "pid").read_text())))
+
+
 def test_a_signal_while_a_hook_runs_kills_the_hook(site: Isolated, script: Callable[..., Path], tmp_path: Path) -> None:
     """A real SIGINT to our process; the hook, in a session of its own, does not run on."""
-    hook = script(f"echo $$ > {tmp_path}/hook; kill -INT $PPID; sleep 600")
+    hook = script(f"echo $$ > {tmp_path}/pid; kill -INT $PPID; sleep 600")
     former = signal.signal(signal.SIGINT, signal.default_int_handler)
     try:
         with pytest.raises(KeyboardInterrupt):
@@ -423,7 +444,7 @@ def test_a_signal_while_a_hook_runs_kills_the_hook(site: Isolated, script: Calla
     finally:
         signal.signal(signal.SIGINT, former)
     assert _unchanged(site)
-    _wait_for(lambda: _gone(int((tmp_path / "hook").read_text())))
+    _wait_for(lambda: _gone(int((tmp_path / "pid").read_text())))
 
 
 def test_a_signal_while_a_hook_starts_kills_the_hook(

@@ -42,6 +42,7 @@ if __name__ == "__main__":
 """
 
 WORKER = """
+import signal
 import sys
 import click
 from sealift.cli import Bar, command, emit, json_option, quiet_option
@@ -55,6 +56,8 @@ def work(reason: str, level: int, as_json: bool) -> None:
     '''Do the work.'''
     if reason == "interrupt":
         raise KeyboardInterrupt
+    if reason.startswith("SIG"):
+        signal.raise_signal(getattr(signal, reason))
     if reason == "bug":
         raise ValueError("odd")
     if reason == "failure":
@@ -228,6 +231,14 @@ def test_interrupt_exits_130(attempt: Try) -> None:
     assert done.stderr.endswith(
         "error: interrupted\nhint: nothing was changed that a further run does not continue or undo\n"
     )
+
+
+@pytest.mark.parametrize(("name", "code"), [("SIGTERM", 143), ("SIGHUP", 129)])
+def test_what_stops_a_service_is_an_interrupt(attempt: Try, name: str, code: int) -> None:
+    """A service manager's SIGTERM and a lost terminal's SIGHUP undo what Ctrl-C undoes, with their own codes."""
+    done = attempt("work", "--for", name)
+    assert done.returncode == code
+    assert f"error: stopped by {name}\nhint: nothing was changed that" in done.stderr
 
 
 def test_prompt_without_input_is_wrong_usage(attempt: Try) -> None:

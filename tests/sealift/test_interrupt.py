@@ -1,4 +1,4 @@
-"""Ctrl-C waits for the end of a short block, and is never lost."""
+"""Ctrl-C and its like interrupt, wait for the end of a short block, and are never lost."""
 
 from __future__ import annotations
 
@@ -59,3 +59,36 @@ def test_another_thread_runs_the_block_unchanged() -> None:
     thread.start()
     thread.join()
     assert seen == [signal.default_int_handler]
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGHUP])
+def test_other_signals_interrupt_inside_the_block_only(number: signal.Signals) -> None:
+    """Outside of it they do what they did."""
+    before = signal.getsignal(number)
+    with pytest.raises(interrupt.Stopped) as caught, interrupt.stoppable():
+        signal.raise_signal(number)
+    assert caught.value.signal is number
+    assert signal.getsignal(number) is before
+
+
+def test_a_terminal_that_may_go_is_not_missed() -> None:
+    """`nohup` has SIGHUP ignored, and it stays ignored."""
+    before = signal.signal(signal.SIGHUP, signal.SIG_IGN)
+    try:
+        with interrupt.stoppable():
+            signal.raise_signal(signal.SIGHUP)
+    finally:
+        signal.signal(signal.SIGHUP, before)
+
+
+def test_a_signal_is_heard_though_the_block_failed() -> None:
+    """The failure is the interrupt's context."""
+
+    def work() -> None:
+        with interrupt.held_back():
+            signal.raise_signal(signal.SIGINT)
+            raise ValueError("boom")
+
+    with pytest.raises(KeyboardInterrupt) as caught:
+        work()
+    assert isinstance(caught.value.__context__, ValueError)
