@@ -13,7 +13,6 @@ import argparse
 import subprocess
 import sys
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
 from pathlib import Path
 
 import peers
@@ -21,36 +20,9 @@ from arena import ArenaError, Ground, choose
 from corpora import measure
 from measure import CommandError, sampled, timed
 from patchers import Patcher, patchers
-from results import MB
+from results import CROSSING_HEADS, Crossing
 
 PACKAGES = ("casync", "borgbackup", "restic", "xdelta3")
-HEADS = ("tool", "crosses", "to make", "processor", "memory", "to restore", "memory")
-
-
-@dataclass(frozen=True, kw_only=True)
-class Crossing:
-    """What one tool did for one pair of trees."""
-
-    tool: str
-    size: int
-    """Bytes that cross."""
-    seconds: float
-    cpu_seconds: float
-    memory: int
-    """Bytes of all processes together, while it is made."""
-    restore_seconds: float
-    restore_memory: int
-
-    def cells(self) -> Sequence[str]:
-        return (
-            self.tool,
-            f"{self.size / MB:.2f} MB",
-            f"{self.seconds:.2f} s",
-            f"{self.cpu_seconds:.2f} s",
-            f"{self.memory / MB:.0f} MB",
-            f"{self.restore_seconds:.2f} s",
-            f"{self.restore_memory / MB:.0f} MB",
-        )
 
 
 def cross(tool: Patcher, old: Path, new: Path, ground: Ground, *, memory: bool = True) -> Crossing:
@@ -94,7 +66,7 @@ def _check(new: Path, found: Path) -> None:
 
 def table(rows: Sequence[Crossing]) -> str:
     """The rows as a table of Markdown."""
-    lines = [HEADS, tuple("---" for _ in HEADS), *(row.cells() for row in rows)]
+    lines = [CROSSING_HEADS, tuple("---" for _ in CROSSING_HEADS), *(row.cells() for row in rows)]
     return "\n".join(f"| {' | '.join(cells)} |" for cells in lines)
 
 
@@ -117,6 +89,14 @@ def crossings(
     return rows, whole
 
 
+def installed(programs: Path) -> list[Patcher]:
+    """All tools, after an attempt to install those that are not here."""
+    tools = patchers(programs)
+    if any(tool.missing() for tool in tools):
+        peers.install(PACKAGES)
+    return tools
+
+
 def main() -> int:
     """Run what the command line asks for, and return the exit code."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
@@ -127,12 +107,10 @@ def main() -> int:
     parser.add_argument("--scratch", type=Path, default=build / "bench", help="disk, where memory does not do")
     parser.add_argument("--bin", type=Path, default=Path(sys.executable).parent, help="where Sealift's programs are")
     options = parser.parse_args()
-    tools = patchers(options.bin)
+    tools = installed(options.bin)
     if options.tools:
         names = tuple(options.tools.split(","))
         tools = [tool for tool in tools if tool.name.startswith(names)]
-    if any(tool.missing() for tool in tools):
-        peers.install(PACKAGES)
     try:
         rows, whole = crossings(
             tools,
