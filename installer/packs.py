@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-import os
 
 from sealift.durable import TEMPORARY, Draft, storing
 from sealift.index import Frame
@@ -46,7 +45,7 @@ class Packs:
         folder = self._store.folder / "packs"
         with storing(folder):
             if self._draft is None:
-                self._draft = Draft(folder / f"{TEMPORARY}rebuilt.{os.getpid()}", mode=0o600)
+                self._draft = Draft(folder / f"{TEMPORARY}rebuilt", mode=0o600)
             self._draft.write(content)
         self._digest.update(content)
         self.frames.append(
