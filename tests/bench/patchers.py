@@ -1,7 +1,7 @@
 """The tools that carry what changed between two trees, each with what prepares it and what is measured.
 
-xdelta3 and `zstd --patch-from` work on tar archives, which are made beforehand and not counted; what unpacks the
-result is. casync, borg and restic have the old tree in their store or repository already.
+xdelta3 and `zstd --patch-from` work on tar archives without the times of files, which are made beforehand and not
+counted; what unpacks the result is. casync, borg and restic have the old tree in their store or repository already.
 """
 
 from __future__ import annotations
@@ -122,7 +122,7 @@ class _OnTars:
         at.mkdir()
         (at / "out").mkdir()
         for tree, name in ((old, "old"), (new, "new")):
-            output(Command(argv=["tar", "--sort=name", "-cf", at / f"{name}.tar", "-C", tree, "."]))
+            output(Command(argv=["tar", "--sort=name", "--mtime=@0", "-cf", at / f"{name}.tar", "-C", tree, "."]))
 
     def make(self, new: Path, at: Path) -> Command:
         return self._command(self.encode, at)
@@ -168,7 +168,7 @@ def zstd_patch(level: int) -> Patcher:
 
 @dataclass(frozen=True, kw_only=True)
 class Casync:
-    """A store of chunks that has the old tree's; what crosses is the new chunks and the index."""
+    """A store of chunks that has the old tree's, without times; what crosses is the new chunks and the index."""
 
     name: str = "casync"
 
@@ -177,11 +177,11 @@ class Casync:
 
     def prepare(self, old: Path, new: Path, at: Path) -> None:
         at.mkdir()
-        output(Command(argv=["casync", "make", f"--store={at / 'store'}", at / "old.caidx", old]))
+        output(self._make(at, "old", old))
         (at / "before").write_text(str(corpora.measure(at / "store")[1]))
 
     def make(self, new: Path, at: Path) -> Command:
-        return Command(argv=["casync", "make", f"--store={at / 'store'}", at / "new.caidx", new])
+        return self._make(at, "new", new)
 
     def size(self, at: Path) -> int:
         fresh = corpora.measure(at / "store")[1] - int((at / "before").read_text())
@@ -189,6 +189,10 @@ class Casync:
 
     def restore(self, at: Path) -> Sequence[Command]:
         return [Command(argv=["casync", "extract", f"--store={at / 'store'}", at / "new.caidx", self.restored(at)])]
+
+    def _make(self, at: Path, name: str, tree: Path) -> Command:
+        what = ["--without=all", "--with=symlinks", "--with=permissions"]
+        return Command(argv=["casync", "make", *what, f"--store={at / 'store'}", at / f"{name}.caidx", tree])
 
     def restored(self, at: Path) -> Path:
         return at / "out"
