@@ -5,7 +5,7 @@ BIN := .venv/bin
 READY := .venv/.ready
 
 .DEFAULT_GOAL := help
-.PHONY: help venv tools suite test test-quick lint format demo bench mutants lock build clean
+.PHONY: help venv tools suite test test-quick lint format demo bench bench-pair mutants lock build clean
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-11s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -43,6 +43,9 @@ demo: venv tools ## carry two releases of a real package over a gap on this mach
 
 bench: venv tools ## measure speed, size and memory against other tools (takes a while)
 	@$(BIN)/python tests/bench/run.py $(ARGS)
+
+bench-pair: venv tools ## measure what crosses between any two folders (OLD=… NEW=…)
+	@$(BIN)/python tests/bench/pair.py $(OLD) $(NEW) $(ARGS)
 
 mutants: ## measure what the tests of the trust code do not notice (takes half an hour; not in CI)
 	@.ci/setup mutants

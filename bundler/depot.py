@@ -22,7 +22,20 @@ from sealift.manifest import release as parse_release
 from sealift.names import file_stem
 from sealift.reading import bounded
 
-FOLDERS = ("manifests", "trees", "index", "packs", "records", "cache")
+FOLDERS = ("manifests", "trees", "index", "packs", "records", "cache", "sites")
+
+
+def intact(path: Path, blob: Blob) -> bytes:
+    """A content file of bounded size, its digest checked.
+
+    Raises:
+        IntegrityError: it is missing or damaged.
+    """
+    content = bounded(path, blob.length, follow=True) or b""
+    if len(content) != blob.length:
+        raise IntegrityError(f"{path} is missing or has another size", hint="restore the depot from its backup")
+    check(content, blob.sha256, str(path))
+    return content
 
 
 class Depot:
@@ -101,11 +114,7 @@ class Depot:
         Raises:
             IntegrityError: it is missing or damaged.
         """
-        content = bounded(path, blob.length, follow=True) or b""
-        if len(content) != blob.length:
-            raise IntegrityError(f"{path} is missing or has another size", hint="restore the depot from its backup")
-        check(content, blob.sha256, str(path))
-        return content
+        return intact(path, blob)
 
     def record(self, part: Part) -> None:
         """Remember which index and packs hold a release's content.

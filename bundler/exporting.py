@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import UTC, datetime
 from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -21,8 +21,13 @@ from sealift.manifest import AUDIENCE_MAX, Bundle, target_of_bundle, target_of_r
 from sealift.names import check_release, visible
 from sealift.progress import Progress
 
+from . import sites
+from .bases import bases_for
+from .carrying import Carried, carry
 from .depot import Depot
+from .holding import of_depot
 from .overlap import check_apart
+from .scratch import scratch
 from .sealing import Effort, Sealed, seal
 from .spec import Spec
 
@@ -32,6 +37,7 @@ if TYPE_CHECKING:
 
     from keys.lineup import Rule
     from keys.repository import State
+    from sealift.receipt import Statement
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -62,12 +68,19 @@ class Exported:
     size: int
     """Bytes of the bundle."""
     identity: str
-    sealed: tuple[Sealed, ...]
+    carried: tuple[Carried, ...]
     root_fingerprint: str
     signed: bool
     """Whether anything had to be signed."""
     audience: tuple[str, ...]
     """The sites that it is for; every site where there are none."""
+    asked: bool
+    """Whether it was to be a difference."""
+
+    @property
+    def sealed(self) -> tuple[Sealed, ...]:
+        """The releases that the bundle holds."""
+        return tuple(each.sealed for each in self.carried)
 
 
 def export(
@@ -81,6 +94,8 @@ def export(
     progress: Progress,
     audience: Sequence[str] = (),
     team_signers: Callable[[Rule], Sequence[Signer]] = lambda _: (),
+    since: Sequence[Reference] = (),
+    receipts: Sequence[Statement] = (),
 ) -> Exported:
     """Seal what is wanted, publish it in the depot, and write it as one bundle to `out`.
 
@@ -88,17 +103,20 @@ def export(
         wanted: specs, and releases that were published before.
         depot: where they are published.
         out: the bundle.
-        effort: level and workers.
+        effort: levels and workers.
         signer_for: unlocks the online key.
         times: the times that are written and judged by.
-        progress: told the bytes.
+        progress: told the bytes of each step.
         audience: the names of the sites that alone may import it; every site where there are none.
         team_signers: unlocks the keys of a team that are at hand.
+        since: releases that the sites hold, so that each release travels as a difference to them.
+        receipts: of the sites that the bundle is for; what all of them hold is left out.
 
     Raises:
         PolicyError: a team must sign its release first; its request waits in the depot.
         MalformedError: a name in the audience is none.
-        UsageError: a release was published with other content, is unknown, or would hold the depot or `out`.
+        UsageError: a release was published with other content, is unknown, or would hold the depot or `out`; or
+            what the sites hold is unknown or is what is wanted.
         SourceError: a source cannot be collected.
         TrustError: the depot's metadata does not verify, or the key is not entitled.
         StoreError: the disk refuses; `out` is whole or not there.
@@ -113,14 +131,27 @@ def export(
     if len({(each.name, each.version) for each in wanted}) != len(wanted):
         raise UsageError("a release is named twice", hint="name each release once")
     check_places(wanted, depot, out)
-    sites = _audience(audience)
-    with depot.lock():
+    named = _audience(audience)
+    with depot.lock(), scratch(depot.folder) as folder:
         sealed = tuple(_sealed(each, depot, verified, effort, progress) for each in wanted)
         from keys.repository import Addition, publish
 
         state = verified()
-        parts = tuple(each.part for each in sealed)
-        manifest = Bundle(format=FORMAT, type="bundle", root_version=state.root.version, parts=parts, audience=sites)
+        known = tuple(sites.accept(depot, each, state.fingerprint) for each in receipts)
+        carried = tuple(
+            carry(
+                each,
+                depot,
+                of_depot(depot, each.release, each.part),
+                bases_for(each.release, depot, state, since=since, sites=known),
+                folder,
+                effort=effort,
+                progress=progress,
+            )
+            for each in sealed
+        )
+        parts = tuple(each.part for each in carried)
+        manifest = Bundle(format=FORMAT, type="bundle", root_version=state.root.version, parts=parts, audience=named)
         blob, _ = depot.keep_manifest(manifest)
         additions = {target_of_bundle(blob.sha256): Addition(length=blob.length, sha256=blob.sha256, kind="bundle")}
         for part in parts:
@@ -136,16 +167,32 @@ def export(
             published=times.published,
             team_signers=team_signers,
         )
-        _check_content(depot, sealed, effort.threads, progress)
-        size = _write(out, depot, blob, sealed, published.files, times.epoch, workers=effort.threads, progress=progress)
+        _check_content([each for each in carried if not each.sealed.new], effort.threads, progress)
+        size = _write(
+            out, depot, blob, carried, published.files, times.epoch, workers=effort.threads, progress=progress
+        )
+        if known:
+            sites.remember(depot, known, _sent(blob.sha256, carried, size, times.now))
     return Exported(
         path=out,
         size=size,
         identity=blob.sha256,
-        sealed=sealed,
+        carried=carried,
         root_fingerprint=state.fingerprint,
         signed=published.changed,
-        audience=sites,
+        audience=named,
+        asked=bool(since or receipts),
+    )
+
+
+def _sent(identity: str, carried: Sequence[Carried], size: int, now: datetime) -> sites.Sent:
+    bases = {f"{base.name}@{base.version}": None for each in carried for base in each.part.base}
+    return sites.Sent(
+        bundle=identity,
+        releases=tuple(each.release.label for each in carried),
+        base=tuple(bases),
+        size=size,
+        time=f"{now.astimezone(UTC):%Y-%m-%dT%H:%M:%SZ}",
     )
 
 
@@ -225,17 +272,15 @@ def _sealed(
     return Sealed(part=depot.part(wanted.name, wanted.version), release=depot.release(known), new=False)
 
 
-def _check_content(depot: Depot, sealed: Sequence[Sealed], workers: int, progress: Progress) -> None:
+def _check_content(carried: Sequence[Carried], workers: int, progress: Progress) -> None:
     """Refuse to carry what was damaged in the depot since it was sealed."""
-    blobs = tuple(_contents([each for each in sealed if not each.new]))
-    progress.start("checking the depot", sum(blob.length for _, blob in blobs))
+    blobs = tuple(_contents(carried))
+    progress.start("checking the depot", sum(blob.length for _, _, blob in blobs))
 
-    def one(item: tuple[str, Blob]) -> None:
-        kind, blob = item
-        if not sound(depot.path(kind, blob), blob):
-            raise IntegrityError(
-                f"{depot.path(kind, blob)} is missing or damaged", hint="restore the depot from its backup"
-            )
+    def one(item: tuple[str, Path, Blob]) -> None:
+        _, path, blob = item
+        if not sound(path, blob):
+            raise IntegrityError(f"{path} is missing or damaged", hint="restore the depot from its backup")
         progress.advance(blob.length)
 
     at_once(one, blobs, workers=workers)
@@ -246,7 +291,7 @@ def _write(
     out: Path,
     depot: Depot,
     manifest: Blob,
-    sealed: Sequence[Sealed],
+    carried: Sequence[Carried],
     metadata: Sequence[Path],
     epoch: int,
     *,
@@ -258,31 +303,29 @@ def _write(
         "bundle": manifest.sha256,
         "volume": 1,
         "volumes": 1,
-        "releases": [each.release.label for each in sealed],
+        "releases": [each.release.label for each in carried],
     }
-    contents = _contents(sealed)
-    progress.start(f"writing {out.name}", sum(blob.length for _, blob in contents))
+    contents = _contents(carried)
+    progress.start(f"writing {out.name}", sum(blob.length for _, _, blob in contents))
     with Writer(out, time=epoch) as bundle:
         bundle.add(HINT, msgspec.json.encode(hint) + b"\n")
         for path in metadata:
             bundle.add(f"metadata/{path.name}", path.read_bytes())
-        manifests: list[Blob] = [manifest, *(each.part.release for each in sealed)]
+        manifests: list[Blob] = [manifest, *(each.part.release for each in carried)]
         for blob in manifests:
             path = depot.path("manifests", blob)
             bundle.add(f"manifests/{path.name}", depot.read(path, blob))
-        paths = [(kind, depot.path(kind, blob), blob.length) for kind, blob in contents]
-        files = [(f"{kind}/{path.name}", path, length) for kind, path, length in paths]
+        files = [(f"{kind}/{path.name}", path, blob.length) for kind, path, blob in contents]
         bundle.copy(files, workers=workers, progress=progress)
         size = bundle.finish()
     progress.finish()
     return size
 
 
-def _contents(sealed: Sequence[Sealed]) -> list[tuple[str, Blob]]:
+def _contents(carried: Sequence[Carried]) -> list[tuple[str, Path, Blob]]:
     """Every distinct content file of a bundle, in the order of its members."""
-    by_kind: dict[str, dict[str, Blob]] = {"trees": {}, "index": {}, "packs": {}}
-    for each in sealed:
-        by_kind["trees"].update((artifact.tree.sha256, artifact.tree) for artifact in each.release.artifacts)
-        by_kind["index"][each.part.index.sha256] = each.part.index
-        by_kind["packs"].update((pack.sha256, pack) for pack in each.part.packs)
-    return [(kind, blob) for kind, blobs in by_kind.items() for blob in blobs.values()]
+    by_kind: dict[str, dict[str, tuple[Path, Blob]]] = {"trees": {}, "index": {}, "packs": {}}
+    for each in carried:
+        for kind, path, blob in each.files():
+            by_kind[kind].setdefault(blob.sha256, (path, blob))
+    return [(kind, path, blob) for kind, found in by_kind.items() for path, blob in found.values()]

@@ -13,9 +13,11 @@ from typing import TYPE_CHECKING
 from sealift import opening
 from sealift import tree as trees
 from sealift.container import Reader
+from sealift.difference import outline
 from sealift.digest import sha256
 from sealift.errors import MalformedError, UsageError
 from sealift.index import Frame, frames
+from sealift.listing import Blob, file_name
 from sealift.manifest import Artifact, Part, Release
 from sealift.names import label_in
 from sealift.opening import Opened, member_of
@@ -23,7 +25,7 @@ from sealift.reading import bounded
 from sealift.tree import Entry
 from sealift.trust import anchor, check_fingerprint
 
-from .depot import Depot
+from .depot import Depot, intact
 
 if TYPE_CHECKING:
     from sealift.trust import Trust
@@ -40,6 +42,8 @@ class Holding:
     published: str
     entries: Callable[[Artifact], Iterator[Entry]]
     frames: Callable[[], Iterator[Frame]]
+    packs: Path | None = None
+    """The folder of its packs, where they can be read one by one."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -96,12 +100,18 @@ def in_bundle(bundle: Reader, opened: Opened) -> tuple[Holding, ...]:
 
 def _in_bundle(bundle: Reader, content: opening.Content) -> Holding:
     def entries(artifact: Artifact) -> Iterator[Entry]:
+        if content.part.base:
+            raise UsageError(
+                f"{bundle.path} is a difference, and says only what changes in the files of {content.release.label}",
+                hint=f"name the release in its depot: {content.release.label} --depot DIR",
+            )
         compressed = bundle.read(member_of(bundle, "trees", artifact.tree))
         return trees.checked(compressed, artifact.tree, artifact.digest)
 
     def all_frames() -> Iterator[Frame]:
         index = content.part.index
-        return frames(bundle.read(member_of(bundle, "index", index)), index)
+        compressed = bundle.read(member_of(bundle, "index", index))
+        return outline(compressed, index) if content.part.base else frames(compressed, index)
 
     return Holding(
         release=content.release, part=content.part, published=content.published, entries=entries, frames=all_frames
@@ -121,18 +131,36 @@ def in_depot(depot: Depot, name: str, version: str) -> Holding:
 
     state = verify(depot.folder)
     blob = require(state, depot, name, version)
-    release, part = depot.release(blob), depot.part(name, version)
     published = next(entry.published for entry in state.entries if (entry.name, entry.version) == (name, version))
+    return of_depot(depot, depot.release(blob), depot.part(name, version), published)
+
+
+def of_depot(depot: Depot, release: Release, part: Part, published: str = "") -> Holding:
+    """A release that lies in the depot, published or about to be."""
+    return in_folder(depot.folder, release, part, published)
+
+
+def in_folder(folder: Path, release: Release, part: Part, published: str = "") -> Holding:
+    """A release whose files lie in `trees/`, `index/` and `packs/` below `folder`, as in a depot."""
+
+    def read(kind: str, blob: Blob) -> bytes:
+        path = folder / kind / file_name(blob)
+        return intact(path, blob)
 
     def entries(artifact: Artifact) -> Iterator[Entry]:
-        return trees.entries(
-            depot.read(depot.path("trees", artifact.tree), artifact.tree), artifact.tree, artifact.digest
-        )
+        return trees.entries(read("trees", artifact.tree), artifact.tree, artifact.digest)
 
     def all_frames() -> Iterator[Frame]:
-        return frames(depot.read(depot.path("index", part.index), part.index), part.index)
+        return frames(read("index", part.index), part.index)
 
-    return Holding(release=release, part=part, published=published, entries=entries, frames=all_frames)
+    return Holding(
+        release=release,
+        part=part,
+        published=published,
+        entries=entries,
+        frames=all_frames,
+        packs=folder / "packs",
+    )
 
 
 @contextlib.contextmanager

@@ -6,8 +6,9 @@ import hashlib
 import os
 from pathlib import Path
 
+from sealift.difference import Patch
 from sealift.durable import TEMPORARY, Draft, storing
-from sealift.index import KIND, Frame
+from sealift.index import KIND
 from sealift.listing import Blob, ListingBlob, Writer, file_name
 
 from .cutting import Sealed
@@ -19,21 +20,29 @@ PACK_TARGET = 32 << 20
 class Packs:
     """Writes frames into `packs/` below `folder`, and their index into `index/`."""
 
-    def __init__(self, folder: Path) -> None:
+    def __init__(self, folder: Path, kind: str = KIND) -> None:
+        """Begin them in the sub-folders of `folder`, with an index or with a `kind` of listing that takes its place."""
         self._folder = folder / "packs"
-        self._index = Writer(folder / "index", KIND)
+        self._index = Writer(folder / "index", kind)
         self._draft: Draft | None = None
         self._digest = hashlib.sha256()
         self._length = 0
         self._done: list[Blob] = []
 
-    def add(self, frame: Sealed, runs: tuple[tuple[int, int], ...], content: memoryview) -> None:
+    def add(
+        self,
+        frame: Sealed,
+        runs: tuple[tuple[int, int], ...],
+        content: memoryview,
+        reference: tuple[tuple[int, int, int], ...] = (),
+    ) -> None:
         """Write a frame behind the one before it.
 
         Args:
             frame: what the worker said of it.
             runs: the numbers of its chunks.
             content: its bytes.
+            reference: the runs of chunks of the bases that it refers to, in a difference.
 
         Raises:
             StoreError: the disk refuses.
@@ -46,13 +55,14 @@ class Packs:
             self._draft.write(content)
         self._digest.update(content)
         self._index.add(
-            Frame(
+            Patch(
                 pack=len(self._done),
                 offset=self._length,
                 length=frame.length,
                 size=frame.size,
                 sha256=frame.digest,
                 chunks=runs,
+                reference=reference,
             )
         )
         self._length += frame.length

@@ -6,24 +6,44 @@ fetched and is not in the depot's cache goes to a temporary place, and with it a
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from sealift.digest import sha256
-from sealift.manifest import Release, encode
+from sealift.listing import Blob
+from sealift.manifest import Part, Release, ReleaseBlob, encode
 from sealift.progress import Progress
 
+from . import sites
+from .bases import bases_for
 from .depot import Depot
 from .exporting import Reference, check_places, published_release, require
+from .holding import Holding, in_folder, of_depot
+from .patching import difference, size_of
 from .scratch import scratch
-from .sealing import Effort, check_lock, check_same, digests, lock_of, release_of
+from .sealing import Effort, check_lock, check_same, lock_of, release_of, seal_in
 from .sources import Workshop
 from .spec import Spec
 
 if TYPE_CHECKING:
     from keys.repository import State
+    from sealift.receipt import Statement
+
+
+OFFERED = 2
+"""Releases of the depot that a rehearsal compares with at most, the newest ones, where it is told none."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Choice:
+    """A way to carry a release."""
+
+    base: tuple[str, ...]
+    """What it would be a difference to; nothing where it is whole."""
+    size: int
+    """Bytes of the files that would cross, without metadata."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -35,19 +55,30 @@ class Rehearsed:
     """The digest of its manifest."""
     new: bool
     """Whether it is not published yet; if it is, the content is the same."""
+    choices: tuple[Choice, ...]
+    """How large it would be, whole and as a difference."""
 
 
 def rehearse(
-    wanted: Sequence[Spec | Reference], depot: Depot, out: Path, *, effort: Effort, progress: Progress
+    wanted: Sequence[Spec | Reference],
+    depot: Depot,
+    out: Path,
+    *,
+    effort: Effort,
+    progress: Progress,
+    since: Sequence[Reference] = (),
+    receipts: Sequence[Statement] = (),
 ) -> tuple[Rehearsed, ...]:
-    """Collect and hash what is wanted, and compare it with what the depot published.
+    """Collect and pack what is wanted, and compare it with what the depot published.
 
     Args:
         wanted: as for `exporting.export`.
         depot: is read only.
         out: the bundle that would be written.
-        effort: workers.
+        effort: levels and workers.
         progress: told the bytes read.
+        since: releases that the sites hold; else the newest of the depot are tried.
+        receipts: of the sites that it would be for.
 
     Raises:
         UsageError: a release was published with other content, is unknown, or would hold the depot or `out`.
@@ -59,24 +90,67 @@ def rehearse(
 
     check_places(wanted, depot, out)
     state = verify(depot.folder)
-    return tuple(_rehearsed(each, depot, state, effort, progress) for each in wanted)
+    known = tuple(sites.accept(depot, each, state.fingerprint) for each in receipts)
+
+    def choices(holding: Holding) -> tuple[Choice, ...]:
+        release = holding.release
+        if since or known:
+            ways = [bases_for(release, depot, state, since=since, sites=known)]
+        else:
+            ways = [(base,) for base in _newest(depot, state, release)]
+        found = [Choice(base=(), size=size_of(holding))]
+        for bases in ways:
+            if bases:
+                with scratch() as folder:
+                    level = effort.difference_level
+                    made = difference(holding, bases, folder, level=level, workers=effort.threads, progress=progress)
+                found.append(Choice(base=tuple(base.release.label for base in bases), size=made.size))
+        return tuple(found)
+
+    return tuple(_rehearsed(each, depot, state, choices, effort, progress) for each in wanted)
 
 
-def _rehearsed(wanted: Spec | Reference, depot: Depot, state: State, effort: Effort, progress: Progress) -> Rehearsed:
+def _newest(depot: Depot, state: State, release: Release) -> list[Holding]:
+    """The newest releases of the same name that the depot published."""
+    entries = [each for each in state.entries if each.name == release.name and each.version != release.version]
+    entries.sort(key=lambda each: each.published, reverse=True)
+    return [
+        of_depot(
+            depot, depot.release(Blob(sha256=each.sha256, length=each.length)), depot.part(release.name, each.version)
+        )
+        for each in entries[:OFFERED]
+        if each.version
+    ]
+
+
+def _rehearsed(
+    wanted: Spec | Reference,
+    depot: Depot,
+    state: State,
+    choices: Callable[[Holding], tuple[Choice, ...]],
+    effort: Effort,
+    progress: Progress,
+) -> Rehearsed:
+    def published(blob: Blob) -> Rehearsed:
+        former = depot.release(blob)
+        holding = of_depot(depot, former, depot.part(former.name, former.version))
+        return Rehearsed(release=former, manifest=blob.sha256, new=False, choices=choices(holding))
+
     if isinstance(wanted, Reference):
-        blob = require(state, depot, wanted.name, wanted.version)
-        return Rehearsed(release=depot.release(blob), manifest=blob.sha256, new=False)
+        return published(require(state, depot, wanted.name, wanted.version))
     lock = lock_of(wanted)
+    known = published_release(state, wanted.name, wanted.version)
     progress.start(f"reading {wanted.name}@{wanted.version}")
     with scratch() as folder:
         workshop = Workshop(base=wanted.base, cache=folder, progress=progress, spare=depot.folder / "cache")
-        packed = digests(wanted, lock, workshop, effort=effort)
-    progress.finish()
-    check_lock(lock, packed)
-    release = release_of(wanted, packed)
-    known = published_release(state, wanted.name, wanted.version)
-    if known is None:
-        return Rehearsed(release=release, manifest=sha256(encode(release)), new=True)
-    former = depot.release(known)
-    check_same(release, former)
-    return Rehearsed(release=former, manifest=known.sha256, new=False)
+        packed = seal_in(folder, wanted, lock, workshop, effort=effort, keep=known is None)
+        progress.finish()
+        check_lock(lock, packed)
+        release = release_of(wanted, packed)
+        if known is None:
+            content = encode(release)
+            said = ReleaseBlob(name=release.name, version=release.version, sha256=sha256(content), length=len(content))
+            holding = in_folder(folder, release, Part(release=said, index=packed.index, packs=packed.packs))
+            return Rehearsed(release=release, manifest=said.sha256, new=True, choices=choices(holding))
+    check_same(release, depot.release(known))
+    return published(known)

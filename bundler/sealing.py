@@ -42,6 +42,8 @@ class Effort:
     """zstd's compression level, 1 to 22."""
     threads: int
     """Worker processes."""
+    difference_level: int = 9
+    """zstd's level of what is compressed against a base, 1 to 22."""
 
 
 def gather(spec: Spec, lock: locks.Lock | None, workshop: Workshop) -> list[tuple[str, Iterator[Found]]]:
@@ -167,16 +169,36 @@ def digests(
         StoreError: the disk refuses.
     """
     with scratch(parent) as folder:
-        for name in ("trees", "index", "packs"):
-            make_folder(folder / name)
-        return pack(
-            gather(spec, lock, workshop),
-            folder,
-            level=effort.level,
-            workers=effort.threads,
-            progress=workshop.progress,
-            keep=False,
-        )
+        return seal_in(folder, spec, lock, workshop, effort=effort, keep=False)
+
+
+def seal_in(
+    folder: Path, spec: Spec, lock: locks.Lock | None, workshop: Workshop, *, effort: Effort, keep: bool
+) -> Packed:
+    """Pack what a spec resolves to into a scratch folder.
+
+    Args:
+        folder: a scratch folder.
+        spec: what is collected.
+        lock: what its sources are pinned to.
+        workshop: what they may use.
+        effort: level and workers.
+        keep: whether to compress and write content; without, only digests are found.
+
+    Raises:
+        SourceError: a source cannot be collected.
+        StoreError: the disk refuses.
+    """
+    for name in ("trees", "index", "packs"):
+        make_folder(folder / name)
+    return pack(
+        gather(spec, lock, workshop),
+        folder,
+        level=effort.level,
+        workers=effort.threads,
+        progress=workshop.progress,
+        keep=keep,
+    )
 
 
 def check_same(release: Release, former: Release) -> None:

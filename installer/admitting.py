@@ -10,7 +10,7 @@ from __future__ import annotations
 import contextlib
 import hashlib
 import os
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
@@ -25,12 +25,14 @@ from sealift.durable import TEMPORARY, Draft, storing, sync_folder, write_file
 from sealift.errors import SealiftError, StoreError, TrustError
 from sealift.hashing import damaged_pack
 from sealift.listing import Blob, sound
+from sealift.manifest import Part
 from sealift.opening import Content, Opened, listings, member_of, packs_of
 from sealift.progress import Progress
 from sealift.waiver import Accepted
 
 from .event import event
 from .folder import STORE
+from .rebuilding import bases_of, rebuild, whole
 from .site import Site
 from .state import Admitted, State, fallen_versions
 from .store import Store
@@ -115,10 +117,23 @@ def _admit(
         )
     _check_audience(state, opened)
     _check_unchanged(site, opened)
+    bases = [bases_of(site.state, store, content) for content in opened.contents]
     _check_room(bundle, opened, store)
-    for content in opened.contents:
-        _keep_listings(bundle, content, store)
     copied = _Copies(bundle, store, progress)
+    parts = []
+    for content, held in zip(opened.contents, bases, strict=True):
+        if not content.part.base:
+            _keep_listings(bundle, content, store)
+            parts.append(content.part)
+        elif (known := site.state.release(content.release.name, content.release.version)) and whole(store, known.part):
+            copied.present += sum(pack.length for pack in known.part.packs)
+            parts.append(known.part)
+        else:
+            rebuilt = rebuild(bundle, content, held, store, workers=workers, progress=progress)
+            _keep_manifest(bundle, content, store)
+            copied.written += rebuilt.written
+            copied.present += rebuilt.present
+            parts.append(rebuilt.part)
     packs = packs_of(opened)
     progress.start(f"importing {bundle.path.name}", sum(pack.length for pack in packs))
     at_once(copied.take, packs, workers=workers)
@@ -126,7 +141,7 @@ def _admit(
     with storing(store.folder):
         for kind in STORE:
             sync_folder(store.folder / kind)
-    return _commit(site, opened, copied, now)
+    return _commit(site, opened, parts, copied, now)
 
 
 def _check_audience(state: State, opened: Opened) -> None:
@@ -189,6 +204,10 @@ def _keep_listings(bundle: Reader, content: Content, store: Store) -> None:
             compressed = bundle.read(member_of(bundle, kind, blob))
             check(compressed, digest, path.name)
             write_file(path, compressed)
+    _keep_manifest(bundle, content, store)
+
+
+def _keep_manifest(bundle: Reader, content: Content, store: Store) -> None:
     said = content.part.release
     if not sound(store.manifest(said), said):
         manifest = bundle.read(bundle.find(f"manifests/{said.sha256}.json"))
@@ -231,13 +250,14 @@ class _Copies:
             draft.keep(path, sync=False)
 
 
-def _commit(site: Site, opened: Opened, copied: _Copies, now: datetime) -> Imported:
+def _commit(site: Site, opened: Opened, parts: Sequence[Part], copied: _Copies, now: datetime) -> Imported:
     former = site.state
     admitted = tuple(
-        former.release(content.part.release.name, content.part.release.version)
-        or Admitted(part=content.part, bundle=opened.identity, time=now, published=content.published)
-        for content in opened.contents
+        _admitted(former.release(part.release.name, part.release.version), part)
+        or Admitted(part=part, bundle=opened.identity, time=now, published=content.published)
+        for content, part in zip(opened.contents, parts, strict=True)
     )
+    held = {(each.name, each.version): each for each in admitted}
     new = tuple(each for each in admitted if former.release(each.name, each.version) is None)
     events = [
         event(
@@ -263,7 +283,7 @@ def _commit(site: Site, opened: Opened, copied: _Copies, now: datetime) -> Impor
         trust=opened.refreshed.trust,
         versions=opened.refreshed.versions,
         newest=max([former.newest, *_times(opened)]),
-        admitted=former.admitted + new,
+        admitted=tuple(held.get((each.name, each.version), each) for each in former.admitted) + new,
     )
     if state != former or events:
         site.commit(state, events)
@@ -293,6 +313,11 @@ def _waived(waived: Accepted, opened: Opened) -> dict[str, object]:
         "issued": said.issued,
         "expires": said.expires,
     }
+
+
+def _admitted(known: Admitted | None, part: Part) -> Admitted | None:
+    """What is known of a release, with where its content lies now."""
+    return msgspec.structs.replace(known, part=part) if known else None
 
 
 def _times(opened: Opened) -> Iterator[datetime]:

@@ -239,7 +239,7 @@ class Installation:
         return staged
 
     def _deployable(self, admitted: Admitted) -> Deployable:
-        return Deployable(release=self._store.release(admitted.part.release), part=admitted.part)
+        return Deployable(release=self._store.held(admitted.part), part=admitted.part)
 
     def _former(self, before: State) -> Deployable | None:
         """The release that serves, if the site still holds it whole enough to take files from its folder."""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import os
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
@@ -16,7 +16,7 @@ from sealift.crew import Channel, Crew
 from sealift.durable import TEMPORARY, Draft, storing
 from sealift.errors import IntegrityError, SealiftError
 from sealift.frame import unseal
-from sealift.index import Frame
+from sealift.index import HOLE, Frame
 from sealift.listing import Blob, sound
 from sealift.manifest import Part
 from sealift.progress import Progress
@@ -153,7 +153,7 @@ class _Task(NamedTuple):
 def _wrong_packs(store: Store, part: Part, workers: int, progress: Progress) -> set[Path]:
     """The packs that hold a frame whose content is not what the trees say."""
     chunks: dict[bytes, int] = {}
-    for artifact in store.release(part.release).artifacts:
+    for artifact in store.held(part).artifacts:
         for entry in store.entries(artifact):
             chunks.update((bytes.fromhex(digest), size) for digest, size in entry.pieces())
     ordered = list(chunks.items())
@@ -161,7 +161,7 @@ def _wrong_packs(store: Store, part: Part, workers: int, progress: Progress) -> 
     def tasks() -> Iterator[_Task]:
         for frame in store.frames(part.index):
             pack = str(store.pack(part.packs[frame.pack]))
-            yield _Task(pack, frame, [ordered[number] for number in frame.numbers()])
+            yield _Task(pack, frame, list(_pieces(frame, ordered)))
 
     wrong = set()
     progress.start("verifying the content", sum(chunks.values()))
@@ -172,6 +172,15 @@ def _wrong_packs(store: Store, part: Part, workers: int, progress: Progress) -> 
                 wrong.add(Path(pack))
     progress.finish()
     return wrong
+
+
+def _pieces(frame: Frame, chunks: Sequence[tuple[bytes, int]]) -> Iterator[tuple[bytes, int]]:
+    """The digest and size of what a frame holds; no digest for what is of no chunk of the release."""
+    for first, count in frame.chunks:
+        if first == HOLE:
+            yield b"", count
+        else:
+            yield from chunks[first : first + count]
 
 
 def _check_frames(channel: Channel) -> None:
@@ -191,7 +200,7 @@ def _holds(task: _Task) -> bool:
         return False
     start = 0
     for digest, size in task.digests:
-        if hashlib.sha256(content[start : start + size]).digest() != digest:
+        if digest and hashlib.sha256(content[start : start + size]).digest() != digest:
             return False
         start += size
     return start == len(content)

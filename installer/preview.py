@@ -55,10 +55,10 @@ def preview(plan: Plan, site: Site) -> Preview:
         IntegrityError: a tree in the store is damaged.
     """
     store = Store(site.store)
-    release = store.release(plan.admitted.part.release)
+    release = store.held(plan.admitted.part)
     current = plan.before.current
     admitted = site.state.release(current.release, current.version) if current else None
-    former = store.release(admitted.part.release) if admitted else None
+    former = store.held(admitted.part) if admitted else None
     changes = []
     same = 0
     for before, after in side_by_side(_entries(store, former), _entries(store, release)):

@@ -9,6 +9,8 @@ from __future__ import annotations
 from collections.abc import Iterator
 from pathlib import Path
 
+import msgspec
+
 from sealift import index as indexes
 from sealift import manifest as manifests
 from sealift import tree as trees
@@ -57,6 +59,23 @@ class Store:
         """
         return manifests.release(_load(self.manifest(blob), blob))
 
+    def held(self, part: Part) -> Release:
+        """An admitted release's manifest, with the site's own files of the trees where it has its own.
+
+        Raises:
+            IntegrityError: it is missing or damaged.
+        """
+        release = self.release(part.release)
+        if not part.trees:
+            return release
+        if len(part.trees) != len(release.artifacts):
+            raise IntegrityError(f"the site does not have a tree for each artifact of {release.label}", hint=_REPAIR)
+        artifacts = tuple(
+            msgspec.structs.replace(artifact, tree=tree)
+            for artifact, tree in zip(release.artifacts, part.trees, strict=True)
+        )
+        return msgspec.structs.replace(release, artifacts=artifacts)
+
     def entries(self, artifact: Artifact) -> Iterator[Entry]:
         """The entries of an admitted artifact.
 
@@ -81,7 +100,7 @@ class Store:
         """
         yield self.manifest(part.release), part.release
         yield self.index(part.index), part.index
-        for artifact in self.release(part.release).artifacts:
+        for artifact in self.held(part).artifacts:
             yield self.tree(artifact.tree), artifact.tree
         for pack in part.packs:
             yield self.pack(pack), pack

@@ -21,6 +21,7 @@ from pathlib import Path
 from sealift.crew import Crew
 from sealift.durable import storing
 from sealift.errors import IntegrityError
+from sealift.index import HOLE
 from sealift.manifest import Part, Release
 from sealift.progress import Progress
 from sealift.tree import Entry, position
@@ -166,7 +167,10 @@ class _Writer:
                     raise _uncovered()
             start = 0
             pieces: list[tuple[int, Piece]] = []
-            for number in numbers:
+            for number, hole in frame.parts():
+                if number == HOLE:
+                    start += hole
+                    continue
                 piece = self._pending.pop(number, None)
                 if piece:
                     pieces.append((start, piece))

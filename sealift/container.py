@@ -160,6 +160,14 @@ class Reader:
             yield buffer[:got]
             done += got
 
+    def part(self, member: Member, offset: int, size: int) -> bytes:
+        """`size` bytes of a member from `offset` on, or fewer where it or the file ends.
+
+        Raises:
+            StoreError: the medium cannot be read.
+        """
+        return self._pread(max(0, min(size, member.size - offset)), member.offset + offset)
+
     def _pread(self, size: int, offset: int) -> bytes:
         with storing(self.path):
             return os.pread(self._descriptor, size, offset)

@@ -7,7 +7,8 @@ lines are frames, in the order of the packs, without gaps or overlaps; each fram
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
+from typing import TypeVar
 
 import msgspec
 
@@ -17,6 +18,8 @@ from .frame import FRAME_MAX
 from .listing import Blob, ListingBlob, decode, decode_line, lines
 
 KIND = "index"
+HOLE = -1
+"""In place of a run's first number, at a site alone: `count` bytes that are of no chunk of the release."""
 
 
 class Frame(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -38,7 +41,20 @@ class Frame(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tru
     def numbers(self) -> Iterator[int]:
         """The chunk numbers in the order of the content."""
         for first, count in self.chunks:
-            yield from range(first, first + count)
+            if first != HOLE:
+                yield from range(first, first + count)
+
+    def parts(self) -> Iterator[tuple[int, int]]:
+        """The same, but with what is of no chunk of the release: `HOLE`, and how many bytes of it come."""
+        for first, count in self.chunks:
+            if first == HOLE:
+                yield HOLE, count
+            else:
+                for number in range(first, first + count):
+                    yield number, 0
+
+
+FrameT = TypeVar("FrameT", bound=Frame)
 
 
 def frames(compressed: bytes, blob: ListingBlob) -> Iterator[Frame]:
@@ -65,11 +81,32 @@ def checked(compressed: bytes, blob: ListingBlob, packs: Sequence[Blob], sizes: 
         IntegrityError: a digest or a size does not match.
         MalformedError: a frame overlaps, leaves a gap, or does not hold what it says.
     """
-    pack = end = 0
-    seen = bytearray(len(sizes))
+    return covering(_lines(compressed, blob), packs, sizes, bytearray(len(sizes)))
+
+
+def _lines(compressed: bytes, blob: ListingBlob) -> Iterator[Frame]:
     for line in lines(compressed, blob, KIND):
         frame = decode_line(line, Frame, "a line of an index")
         check_form(frame.sha256, "a frame")
+        yield frame
+
+
+def covering(
+    frames: Iterable[FrameT], packs: Sequence[Blob], sizes: Sequence[int], seen: bytearray
+) -> Iterator[FrameT]:
+    """Yield `frames`, and refuse them unless they cover all packs without gaps, and all chunks once.
+
+    Args:
+        frames: the lines of an index, or of a difference.
+        packs: the part's packs, in order.
+        sizes: bytes of each chunk, by its number.
+        seen: for each chunk, whether it need not and must not come; it is changed.
+
+    Raises:
+        MalformedError: a frame overlaps, leaves a gap, or does not hold what it says.
+    """
+    pack = end = 0
+    for frame in frames:
         if frame.pack == pack + 1 and pack < len(packs) and end == packs[pack].length:
             pack, end = pack + 1, 0
         if frame.pack != pack or frame.offset != end or frame.length <= 0 or pack >= len(packs):

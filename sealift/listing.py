@@ -7,8 +7,9 @@ one, so that a listing of a million lines needs no more memory than a short one.
 from __future__ import annotations
 
 import hashlib
+import itertools
 import os
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import TypeVar
 
@@ -16,7 +17,7 @@ import msgspec
 import zstandard
 
 from . import FORMAT
-from .digest import check
+from .digest import check, sha256
 from .durable import TEMPORARY, Draft, storing
 from .errors import IntegrityError, MalformedError
 from .frame import pour
@@ -110,6 +111,29 @@ class Writer:
     def abandon(self) -> None:
         """Leave nothing behind."""
         self._draft.abandon()
+
+
+def packed(kind: str, content: Iterable[bytes]) -> tuple[bytes, ListingBlob, str]:
+    """A listing in memory, of lines without their newlines: its file, what a manifest says of it, its content's digest.
+
+    Raises:
+        MalformedError: it is larger than a listing may be.
+    """
+    compressor = zstandard.ZstdCompressor(level=_LEVEL, write_checksum=False).compressobj()
+    running = hashlib.sha256()
+    parts: list[bytes] = []
+    size = length = 0
+    for line in itertools.chain((msgspec.json.encode(Heading(format=FORMAT, type=kind)),), content):
+        running.update(line)
+        running.update(b"\n")
+        size += len(line) + 1
+        parts.append(compressor.compress(line + b"\n"))
+        length += len(parts[-1])
+        if length > LISTING_MAX or size > CONTENT_MAX:
+            raise MalformedError(f"a {kind} is larger than a listing may be")
+    parts.append(compressor.flush())
+    file = b"".join(parts)
+    return file, ListingBlob(sha256=sha256(file), length=len(file), size=size), running.hexdigest()
 
 
 def file_name(blob: Blob) -> str:

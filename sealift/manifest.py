@@ -24,6 +24,8 @@ PACK_MAX = 1 << 30
 AUDIENCE_MAX = 1000
 """Sites that a bundle may be for."""
 Kind = Literal["files", "oci"]
+BASES_MAX = 8
+"""Releases that a difference refers to at most."""
 T = TypeVar("T", bound=msgspec.Struct)
 
 
@@ -68,12 +70,17 @@ class ReleaseBlob(Blob, frozen=True, kw_only=True, forbid_unknown_fields=True):
     version: str
 
 
-class Part(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """One release in a bundle, and where its content lies."""
+class Part(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True, omit_defaults=True):
+    """One release in a bundle, or at a depot or a site, and where its content lies."""
 
     release: ReleaseBlob
     index: ListingBlob
     packs: tuple[Blob, ...]
+    base: tuple[ReleaseBlob, ...] = ()
+    """The releases that it is a difference to; none where it is whole."""
+    trees: tuple[ListingBlob, ...] = ()
+    """In a difference, what makes the trees of its release from those of the base. At a site that made a whole part
+    of a difference, its own files of the trees, whose content is the signed one."""
 
 
 class Bundle(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True, omit_defaults=True):
@@ -148,9 +155,22 @@ def bundle(content: bytes) -> Bundle:
         _check_blob(part.index, LISTING_MAX)
         for pack in part.packs:
             _check_blob(pack, PACK_MAX)
+        _check_difference(part)
     if len({(part.release.name, part.release.version) for part in manifest.parts}) != len(manifest.parts):
         raise MalformedError("the bundle manifest has a release twice")
     return manifest
+
+
+def _check_difference(part: Part) -> None:
+    for each in part.base:
+        check_release(each.name)
+        check_version(each.version)
+        _check_blob(each, MANIFEST_MAX)
+    for tree in part.trees:
+        _check_blob(tree, LISTING_MAX)
+    releases = {(each.name, each.version) for each in (*part.base, part.release)}
+    if bool(part.base) != bool(part.trees) or len(part.base) > BASES_MAX or len(releases) != len(part.base) + 1:
+        raise MalformedError("the bundle manifest has a difference without trees, or with a base twice or too many")
 
 
 def _check_blob(blob: Blob, limit: int) -> None:

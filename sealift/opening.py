@@ -16,6 +16,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from pathlib import PurePosixPath
 
+from . import difference as differences
 from . import index as indexes
 from . import manifest as manifests
 from . import tree as trees
@@ -23,8 +24,8 @@ from .container import Member, Reader
 from .digest import check
 from .errors import IntegrityError, MalformedError, TrustError
 from .hashing import Hashing
-from .listing import Blob, ListingBlob, file_name
-from .manifest import Bundle, Part, Release, target_of_bundle, target_of_release
+from .listing import Blob, ListingBlob, file_name, lines
+from .manifest import Artifact, Bundle, Part, Release, target_of_bundle, target_of_release
 from .progress import Progress
 from .trust import Refreshed, Trust, refresh
 
@@ -116,6 +117,8 @@ def _content(bundle: Reader, part: Part, refreshed: Refreshed) -> Content:
     path, what = target_of_release(said.name, said.version), f"release {said.name}@{said.version}"
     member = _of(bundle, f"manifests/{said.sha256}.json", said)
     release = manifests.release(_signed(bundle, member, refreshed, path, what))
+    if part.base and len(part.trees) != len(release.artifacts):
+        raise MalformedError(f"the difference to {what} does not have one tree for each artifact")
     if (release.name, release.version) != (said.name, said.version):
         raise TrustError(f"{what} calls itself {release.label}", hint="ask for a new export")
     target = refreshed.target(path)
@@ -156,47 +159,85 @@ def _check_members(bundle: Reader, manifest: Member, contents: tuple[Content, ..
 def blobs_of(content: Content) -> tuple[tuple[str, tuple[Blob, ...]], ...]:
     """The content files of a release by kind: `trees`, `index`, `packs`."""
     return (
-        ("trees", tuple(artifact.tree for artifact in content.release.artifacts)),
+        ("trees", content.part.trees or tuple(artifact.tree for artifact in content.release.artifacts)),
         ("index", (content.part.index,)),
         ("packs", content.part.packs),
     )
 
 
 def packs_of(opened: Opened) -> tuple[Blob, ...]:
-    """The distinct packs of a bundle, in order."""
-    return tuple({pack.sha256: pack for content in opened.contents for pack in content.part.packs}.values())
+    """The distinct packs of a bundle's whole parts, in order."""
+    return tuple(
+        {
+            pack.sha256: pack for content in opened.contents if not content.part.base for pack in content.part.packs
+        }.values()
+    )
 
 
 def listings(bundle: Reader, content: Content) -> Iterator[tuple[str, ListingBlob, bytes]]:
     """Yield each tree and the index of a release, as kind, name and file, after all their rules were checked.
 
+    Of a difference, whose rules cannot be checked without its bases, the form is checked alone.
+
     Raises:
         IntegrityError: a digest does not match.
         MalformedError: a listing breaks a rule of the format.
     """
+    if content.part.base:
+        yield from _outlines(bundle, content)
+        return
     sizes: dict[int, int] = {}
-    """The size of each chunk by its digest, a number, which takes less memory than bytes do."""
-    same: dict[int, int] = {}
-    """Each size once: most chunks share theirs with others."""
     for artifact in content.release.artifacts:
         compressed = bundle.read(member_of(bundle, "trees", artifact.tree))
-        files = amount = 0
-        for entry in trees.checked(compressed, artifact.tree, artifact.digest):
-            files += entry.type == "file"
-            amount += entry.size
-            for digest, size in entry.pieces():
-                if sizes.setdefault(int(digest, 16), same.setdefault(size, size)) != size:
-                    raise MalformedError(f"artifact {artifact.name} gives one chunk two sizes")
-            if len(sizes) > CHUNKS_MAX:
-                raise MalformedError(f"{content.release.label} has more than {CHUNKS_MAX} distinct chunks")
-        if (files, amount) != (artifact.files, artifact.bytes):
-            raise MalformedError(f"artifact {artifact.name} does not hold what its manifest says")
+        check_tree(compressed, artifact.tree, artifact, sizes)
         yield "trees", artifact.tree, compressed
     index = content.part.index
     compressed = bundle.read(member_of(bundle, "index", index))
     for _ in indexes.checked(compressed, index, content.part.packs, list(sizes.values())):
         pass
     yield "index", index, compressed
+
+
+def _outlines(bundle: Reader, content: Content) -> Iterator[tuple[str, ListingBlob, bytes]]:
+    for tree in content.part.trees:
+        compressed = bundle.read(member_of(bundle, "trees", tree))
+        for _ in lines(compressed, tree, differences.TREE_KIND):
+            pass
+        yield "trees", tree, compressed
+    index = content.part.index
+    compressed = bundle.read(member_of(bundle, "index", index))
+    for _ in differences.outline(compressed, index):
+        pass
+    yield "index", index, compressed
+
+
+def check_tree(compressed: bytes, blob: ListingBlob, artifact: Artifact, sizes: dict[int, int]) -> None:
+    """Check all rules of a tree that came from outside, and that it holds what the release manifest says.
+
+    Args:
+        compressed: its file.
+        blob: what is known of that file.
+        artifact: whose tree it is.
+        sizes: bytes of each distinct chunk of the release, in order, by its digest as a number, which takes less
+            memory than bytes do; those of this tree are added.
+
+    Raises:
+        IntegrityError: a digest does not match.
+        MalformedError: it breaks a rule of the format.
+    """
+    same: dict[int, int] = {}
+    """Each size once: most chunks share theirs with others."""
+    files = amount = 0
+    for entry in trees.checked(compressed, blob, artifact.digest):
+        files += entry.type == "file"
+        amount += entry.size
+        for digest, size in entry.pieces():
+            if sizes.setdefault(int(digest, 16), same.setdefault(size, size)) != size:
+                raise MalformedError(f"artifact {artifact.name} gives one chunk two sizes")
+        if len(sizes) > CHUNKS_MAX:
+            raise MalformedError(f"the release has more than {CHUNKS_MAX} distinct chunks")
+    if (files, amount) != (artifact.files, artifact.bytes):
+        raise MalformedError(f"artifact {artifact.name} does not hold what its manifest says")
 
 
 def check_packs(bundle: Reader, packs: tuple[Blob, ...], *, workers: int, progress: Progress) -> None:

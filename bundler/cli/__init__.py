@@ -18,6 +18,7 @@ PROGRAM = Program(
         "inspect": ("bundler.cli.inspect:inspect", "Show what a bundle or a published release holds."),
         "verify": ("bundler.cli.verify:verify", "Check every signature and digest of a bundle."),
         "diff": ("bundler.cli.diff:diff", "Show what changed between two releases, file by file."),
+        "site": ("bundler.cli.site:site", "Make a site known by its receipt, or list the sites and what was sent."),
         "list": ("bundler.cli.list:list_", "List the releases that a depot published."),
     },
     example="sealift-bundle export sealift.yaml --depot depot --out shop-1.0.0.sealift",

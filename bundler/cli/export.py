@@ -24,6 +24,7 @@ from sealift.cli import (
     utc_now,
     workers,
 )
+from sealift.errors import UsageError
 from sealift.names import file_stem, label_in
 
 from .options import depot_option, source_date_epoch
@@ -38,8 +39,12 @@ if TYPE_CHECKING:
     from sealift.manifest import Release
 
     from ..exporting import Exported, Reference
+    from ..patching import Difference
     from ..rehearsing import Rehearsed
     from ..spec import Spec
+
+FAST_DIFFERENCE, SMALL_DIFFERENCE = 3, 9
+"""zstd's levels of a difference, with `--fast`, and without it at least."""
 
 
 @command(
@@ -47,6 +52,8 @@ if TYPE_CHECKING:
     sealift-bundle export sealift.yaml --depot depot --out shop-1.0.0.sealift
     sealift-bundle export sealift.yaml --depot depot --dry-run
     sealift-bundle export shop@1.0.0 --depot depot --out again.sealift
+    sealift-bundle export sealift.yaml --depot depot --since shop@1.0.0
+    sealift-bundle export sealift.yaml --depot depot --for plant-7.receipt --for plant-9.receipt
     """
 )
 @click.argument("wanted", nargs=-1, required=True, metavar="SPEC|NAME@VERSION...")
@@ -63,6 +70,21 @@ if TYPE_CHECKING:
     metavar="SITE",
     help="A site that may import the bundle; every site where none is named. May be given several times.",
 )
+@click.option(
+    "--since",
+    multiple=True,
+    metavar="NAME@VERSION",
+    help="A release that the sites hold: carry only the difference to it. May be given several times.",
+)
+@click.option(
+    "--for",
+    "receipts",
+    multiple=True,
+    type=click.Path(path_type=Path),
+    metavar="RECEIPT",
+    help="The receipt of a site that the bundle is for: carry only what it lacks. May be given several times.",
+)
+@click.option("--fast", is_flag=True, help="Make a difference quickly rather than small.")
 @click.option("--dry-run", is_flag=True, help="Show what would be sealed; write nothing in the depot, and no bundle.")
 @click.option("--level", type=click.IntRange(1, 22), default=3, show_default=True, help="The compression level (zstd).")
 @threads_option
@@ -74,6 +96,9 @@ def export(
     depot: Path,
     out: Path | None,
     audience: tuple[str, ...],
+    since: tuple[str, ...],
+    receipts: tuple[Path, ...],
+    fast: bool,
     dry_run: bool,
     level: int,
     threads: int | None,
@@ -92,16 +117,27 @@ def export(
     from ..exporting import Times
     from ..exporting import export as run
     from ..sealing import Effort
+    from ..sites import read as read_receipt
 
     now, epoch = utc_now(), source_date_epoch()
     requests = [_request(each) for each in wanted]
     path = out or Path(f"{file_stem(requests[0].name)}-{requests[0].version}.sealift")
-    effort = Effort(level=level, threads=workers(threads))
+    effort = Effort(
+        level=level,
+        threads=workers(threads),
+        difference_level=FAST_DIFFERENCE if fast else max(level, SMALL_DIFFERENCE),
+    )
+    if since and receipts:
+        raise UsageError("--since and --for both say what the sites hold", hint="give one of them")
+    bases = tuple(_reference(each) for each in since)
+    statements = tuple(read_receipt(each) for each in receipts)
     if dry_run:
         from ..rehearsing import rehearse
 
         with Bar(quiet=quiet) as bar:
-            rehearsed = rehearse(requests, Depot(depot), path, effort=effort, progress=bar)
+            rehearsed = rehearse(
+                requests, Depot(depot), path, effort=effort, progress=bar, since=bases, receipts=statements
+            )
         emit(_rehearsed_document(rehearsed), as_json, _rehearsed_text(rehearsed))
         return
     source = terminal_source(passphrase_file)
@@ -129,6 +165,8 @@ def export(
             progress=bar,
             audience=audience,
             team_signers=team_signers,
+            since=bases,
+            receipts=statements,
         )
     emit(_document(made), as_json, _text(made))
 
@@ -142,6 +180,15 @@ def _request(wanted: str) -> Spec | Reference:
     return load(Path(wanted), lint=True)
 
 
+def _reference(wanted: str) -> Reference:
+    from ..exporting import Reference
+
+    name, at, version = wanted.partition("@")
+    if not (name and at and version):
+        raise UsageError(f"{safe(wanted)} names no release", hint="write --since NAME@VERSION")
+    return Reference(name=name, version=version)
+
+
 def _document(made: Exported) -> dict[str, object]:
     return {
         "bundle": str(made.path),
@@ -150,14 +197,40 @@ def _document(made: Exported) -> dict[str, object]:
         "signed": made.signed,
         "audience": list(made.audience),
         "root_fingerprint": made.root_fingerprint,
-        "releases": [_release_document(each.release, each.part.release.sha256, new=each.new) for each in made.sealed],
+        "releases": [
+            {
+                **_release_document(each.release, each.part.release.sha256, new=each.sealed.new),
+                **_difference_document(each.difference),
+            }
+            for each in made.carried
+        ],
+    }
+
+
+def _difference_document(difference: Difference | None) -> dict[str, object]:
+    if difference is None:
+        return {}
+    return {
+        "difference": {
+            "base": [f"{base.name}@{base.version}" for base in difference.part.base],
+            "size": difference.size,
+            "left_out_bytes": difference.left_out,
+            "new_bytes": difference.carried,
+            "referring_bytes": difference.referring,
+        }
     }
 
 
 def _rehearsed_document(rehearsed: Sequence[Rehearsed]) -> dict[str, object]:
     return {
         "dry_run": True,
-        "releases": [_release_document(each.release, each.manifest, new=each.new) for each in rehearsed],
+        "releases": [
+            {
+                **_release_document(each.release, each.manifest, new=each.new),
+                "choices": [{"base": list(choice.base), "size": choice.size} for choice in each.choices],
+            }
+            for each in rehearsed
+        ],
     }
 
 
@@ -182,7 +255,12 @@ def _release_document(release: Release, manifest: str, *, new: bool) -> dict[str
 
 def _rehearsed_text(rehearsed: Sequence[Rehearsed]) -> str:
     rows = [row for each in rehearsed for row in _rows(each.release, "new" if each.new else "published, the same")]
-    return f"{table(rows)}\n\nnothing was written"
+    choices = [
+        (each.release.label, "since " + ", ".join(choice.base) if choice.base else "whole", size(choice.size))
+        for each in rehearsed
+        for choice in each.choices
+    ]
+    return f"{table(rows)}\n\nwhat would cross:\n{table(choices, right=(2,))}\n\nnothing was written"
 
 
 def _rows(release: Release, remark: str) -> list[tuple[str, ...]]:
@@ -199,6 +277,20 @@ def _rows(release: Release, remark: str) -> list[tuple[str, ...]]:
     ]
 
 
+def _difference_lines(made: Exported) -> list[str]:
+    lines = []
+    for each in made.carried:
+        if each.difference:
+            base = ", ".join(f"{base.name}@{base.version}" for base in each.part.base)
+            lines.append(
+                f"{each.release.label} is a difference to {base}: {size(each.difference.left_out)} left out, "
+                f"{size(each.difference.carried)} of new content in {size(each.difference.size)}"
+            )
+        elif made.asked:
+            lines.append(f"{each.release.label} is whole: the sites hold no release of that name in common")
+    return lines
+
+
 def _text(made: Exported) -> str:
     rows = [row for each in made.sealed for row in _rows(each.release, "" if each.new else "published before")]
     total = sum(artifact.bytes for each in made.sealed for artifact in each.release.artifacts)
@@ -207,6 +299,7 @@ def _text(made: Exported) -> str:
         [
             table(rows),
             "",
+            *_difference_lines(made),
             f"wrote {safe(str(made.path))}: {size(made.size)}{share}",
             f"bundle id {made.identity}",
             *([f"for the sites {', '.join(made.audience)}"] if made.audience else []),

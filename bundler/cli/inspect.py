@@ -98,11 +98,38 @@ def _document(held: Holding, with_files: bool) -> dict[str, Any]:
         "manifest": held.part.release.sha256,
         "published": held.published,
         "artifacts": artifacts,
+        **_difference(held),
         "packs": [{"sha256": pack.sha256, "length": pack.length} for pack in held.part.packs],
         "hooks": {
             "before-switch": [list(hook.run) for hook in held.release.hooks.before_switch],
             "after-switch": [list(hook.run) for hook in held.release.hooks.after_switch],
         },
+    }
+
+
+def _difference(held: Holding) -> dict[str, Any]:
+    """What a difference leaves out and refers to; nothing of a whole release."""
+    if not held.part.base:
+        return {}
+    fresh = referring = 0
+    references = [0] * len(held.part.base)
+    for frame in held.frames():
+        fresh += frame.size
+        runs = getattr(frame, "reference", ())
+        referring += frame.size if runs else 0
+        for base, _, number in runs:
+            if 0 <= base < len(references):
+                references[base] += number
+    return {
+        "difference": {
+            "base": [
+                {"name": base.name, "version": base.version, "manifest": base.sha256, "chunks_referred_to": number}
+                for base, number in zip(held.part.base, references, strict=True)
+            ],
+            "left_out_bytes": max(0, sum(artifact.bytes for artifact in held.release.artifacts) - fresh),
+            "new_bytes": fresh,
+            "referring_bytes": referring,
+        }
     }
 
 
@@ -132,6 +159,16 @@ def _text(held: Holding, with_files: bool) -> str:
         f"content packed to {size(packed)} in {count(len(held.part.packs), 'pack')}",
         table(rows, header=("artifact", "kind", "files", "size", "digest"), right=(2, 3)),
     ]
+    if said := _difference(held).get("difference"):
+        bases = [
+            f"{base['name']}@{base['version']} ({count(base['chunks_referred_to'], 'reference')})"
+            for base in said["base"]
+        ]
+        lines += [
+            f"a difference, for sites that hold {', '.join(bases)}",
+            f"leaves out {size(said['left_out_bytes'])} of {size(said['left_out_bytes'] + said['new_bytes'])}; "
+            f"{size(said['referring_bytes'])} of the new content is compressed against what the site holds",
+        ]
     for moment, hooks in (("before", held.release.hooks.before_switch), ("after", held.release.hooks.after_switch)):
         lines += [f"hook {moment} the switch: {safe(' '.join(hook.run))}" for hook in hooks]
     if with_files:

@@ -19,6 +19,7 @@ PROGRAM = Program(
         "rollback": ("installer.cli.rollback:rollback", "Return an environment to the release before."),
         "history": ("installer.cli.history:history", "Read the ledger: what was admitted, refused, deployed."),
         "verify": ("installer.cli.verify:verify", "Re-check the whole store and the ledger; repair from a bundle."),
+        "receipt": ("installer.cli.receipt:receipt", "Sign what the site holds, for a bundle with what it lacks."),
         "gc": ("installer.cli.gc:gc", "Remove releases and content that nothing uses."),
     },
     example="""

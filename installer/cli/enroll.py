@@ -46,8 +46,10 @@ def enroll(
     from a backup begins to trust anew. What it still knows of versions and times keeps counting; the store and the
     deployments stay; releases must be imported again. The ledger records it.
     """
+    from sealift import receipt as receipts
     from sealift.root_terms import Purpose
 
+    from ..identity import public_key, site_key
     from ..recovering import recover as begin_anew
     from ..site import Site
 
@@ -57,6 +59,8 @@ def enroll(
     purpose: Purpose = "development" if development else "production"
     begin = begin_anew if recover else Site.create
     site = begin(folder, content, fingerprint, utc_now(), name=name, purpose=purpose)
+    with site.lock():
+        key = receipts.fingerprint(public_key(site_key(folder)))
     state = site.state
     document = {
         "site": str(folder),
@@ -64,6 +68,7 @@ def enroll(
         "named": state.named,
         "purpose": purpose,
         "root_version": state.versions.root,
+        "key": key,
         "enrolled": f"{state.enrolled:%Y-%m-%dT%H:%M:%SZ}",
         "created": site.created and not recover,
         "recovered": recover,
@@ -79,6 +84,7 @@ def enroll(
     said = (
         f"enrolled the site in {safe(str(folder))}: name {state.name}, root {state.versions.root}\n"
         f"from now on it admits only what the keys of that root sign\n"
+        f"its own key, which signs its receipts, has the fingerprint {key}\n"
         f"next: sealift-install import --site {safe(str(folder))} BUNDLE"
         if site.created
         else f"the site in {safe(str(folder))} is enrolled with this root already; "

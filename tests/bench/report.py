@@ -12,7 +12,7 @@ from collections.abc import Sequence
 from datetime import UTC, datetime
 from pathlib import Path
 
-from results import MB, PEAK_GOAL, START_GOAL, Comparison, Results
+from results import CROSSING_HEADS, MB, PEAK_GOAL, START_GOAL, Comparison, Results
 
 BEGIN, END = "<!-- bench: begin -->", "<!-- bench: end -->"
 VERSIONS = {
@@ -97,6 +97,13 @@ def _tables(results: Results) -> list[Table]:
             "What crosses",
             ("tool", "corpus", "size"),
             [(size.tool, size.corpus, f"{size.length / MB:.1f} MB") for size in results.sizes],
+        )
+    )
+    tables.append(
+        (
+            "Differences",
+            ("corpus", *CROSSING_HEADS),
+            [(corpus, *row.cells()) for corpus, row in results.crossings],
         )
     )
     tables.append(

@@ -103,6 +103,37 @@ class Start:
         return verdict(statistics.median(self.seconds), START_GOAL)
 
 
+CROSSING_HEADS = ("tool", "crosses", "to make", "processor", "memory", "to restore", "memory")
+CROSSING_GOALS = {"A": 9.6 * MB, "B": 20 * MB, "C": 28 * MB}
+"""Bytes that are to cross at most between the two versions of a corpus."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Crossing:
+    """What one tool did for one pair of trees."""
+
+    tool: str
+    size: int
+    """Bytes that cross."""
+    seconds: float
+    cpu_seconds: float
+    memory: int
+    """Bytes of all processes together, while it is made."""
+    restore_seconds: float
+    restore_memory: int
+
+    def cells(self) -> Sequence[str]:
+        return (
+            self.tool,
+            f"{self.size / MB:.2f} MB",
+            f"{self.seconds:.2f} s",
+            f"{self.cpu_seconds:.2f} s",
+            f"{self.memory / MB:.0f} MB",
+            f"{self.restore_seconds:.2f} s",
+            f"{self.restore_memory / MB:.0f} MB",
+        )
+
+
 @dataclass(kw_only=True)
 class Results:
     """All that a run of the benchmark has found so far."""
@@ -113,6 +144,8 @@ class Results:
     sizes: list[Size] = field(default_factory=list)
     peaks: list[Peak] = field(default_factory=list)
     starts: list[Start] = field(default_factory=list)
+    crossings: list[tuple[str, Crossing]] = field(default_factory=list)
+    """By corpus, what crosses from its first version to its second."""
     notes: list[str] = field(default_factory=list)
     """What was left out, and what failed."""
     failed: bool = False
@@ -123,6 +156,11 @@ class Results:
             *((f"{row.work} of {row.corpus}", row.verdict) for row in self.comparisons),
             *((f"peak memory of {row.work} of {row.corpus}", row.verdict) for row in self.peaks),
             *((f"`{row.program} --help`", row.verdict) for row in self.starts),
+            *(
+                (f"difference of {corpus}", verdict(row.size, CROSSING_GOALS.get(corpus)))
+                for corpus, row in self.crossings
+                if row.tool == "sealift"
+            ),
         ]
         return {name: verdict for name, verdict in rows if verdict}
 

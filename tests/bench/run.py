@@ -15,6 +15,7 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
+import pair
 import peers
 import registrywork
 import report
@@ -28,7 +29,7 @@ from tools import Script, Sealift, Tool
 
 BUILD = Path(__file__).resolve().parents[2] / "build"
 STOCKED = {"export": works.export, "size": works.size, "apply": works.apply, "verify": works.verify}
-ROWS = (*STOCKED, "memory", "tenfold", "images", "help", "peers")
+ROWS = (*STOCKED, "memory", "tenfold", "images", "help", "peers", "differences")
 QUICK_ROWS = ("export", "size", "apply", "verify", "memory", "help")
 
 
@@ -76,6 +77,12 @@ def _run(bench: Bench, letters: Sequence[str], rows: Sequence[str], folder: Path
             registrywork.rows(bench, letter, tree)
         if "tenfold" in rows:
             works.tenfold(bench, letter, tree)
+        if "differences" in rows:
+            new = ensure(CORPORA[f"{letter}/v2"], folder, bench.say)
+            tools = pair.installed(bench.sealift.programs)
+            found, whole = pair.crossings(tools, tree, new, bench.ground, bench.say)
+            bench.results.crossings += [(letter, each) for each in found]
+            bench.results.failed |= not whole
 
 
 def _run_stocked(bench: Bench, stock: Stock, rows: Sequence[str], others: Sequence[Tool]) -> None:

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 from served import Served
-from worlds import Connected
+from worlds import Connected, sample
 
 from bundler.exporting import Reference
 from bundler.rehearsing import Rehearsed, rehearse
@@ -35,7 +35,23 @@ def test_a_new_release_is_what_the_export_then_seals(connected: Connected) -> No
     (told,) = rehearsed(connected, spec)
     connected.export(spec)
     (sealed,) = connected.made["shop-1.0.0.sealift"].sealed
-    assert told == Rehearsed(release=sealed.release, manifest=sealed.part.release.sha256, new=True)
+    whole = told.choices
+    assert told == Rehearsed(release=sealed.release, manifest=sealed.part.release.sha256, new=True, choices=whole)
+    assert [choice.base for choice in whole] == [()]
+    assert whole[0].size <= (connected.root / "shop-1.0.0.sealift").stat().st_size
+
+
+def test_it_says_how_large_each_choice_would_be(connected: Connected) -> None:
+    """Whole, or as a difference to one of the newest releases: the size that the export then has, but for metadata."""
+    connected.bundle("1.0.0", sample(1))
+    files = {**sample(1), "index.html": b"<h1>shop 2</h1>"}
+    spec = connected.spec("1.1.0", files)
+    (told,) = rehearsed(connected, spec)
+    assert [choice.base for choice in told.choices] == [(), ("shop@1.0.0",)]
+    connected.export(spec, since=["shop@1.0.0"])
+    made = connected.made["shop-1.1.0.sealift"].carried[0].difference
+    assert made
+    assert told.choices[1].size == made.size < told.choices[0].size / 100
 
 
 def test_the_same_content_is_told_as_published(connected: Connected) -> None:

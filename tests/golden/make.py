@@ -1,4 +1,4 @@
-"""Makes the golden files of this folder: two bundles of format 1, their root, and what they hold.
+"""Makes the golden files of this folder: bundles of format 1, one of them a difference, their root, and what they hold.
 
 `python tests/golden/make.py` from the repository's root writes them anew; `tests/sealift/test_golden.py` holds that
 they come out the same, byte for byte. Their keys come from fixed seeds and are worth nothing; they expire in 2099.
@@ -21,7 +21,7 @@ from securesystemslib.signer import CryptoSigner
 from tuf.api.metadata import Root, Snapshot, Targets, Timestamp
 
 from bundler.depot import Depot
-from bundler.exporting import Times, export
+from bundler.exporting import Reference, Times, export
 from bundler.sealing import Effort
 from bundler.spec import load
 from keys.metadata import sign, sign_all
@@ -49,7 +49,7 @@ hooks:
     - run: [bin/check, --quiet]
       timeout: 30
 """
-FILES = ("root.json", "shop-1.0.0.sealift", "shop-1.1.0.sealift", "golden.json")
+FILES = ("root.json", "shop-1.0.0.sealift", "shop-1.1.0.sealift", "shop-1.1.0-since-1.0.0.sealift", "golden.json")
 """The golden files: the root that a reader begins with, the bundles, and what comes out of them."""
 
 Tree = dict[str, bytes | str | None]
@@ -153,6 +153,17 @@ def make(out: Path) -> None:
                 "artifacts": {each.name: each.digest for each in made.sealed[0].release.artifacts},
                 "entries": {name: described(tree) for name, tree in trees(version).items()},
             }
+        made = export(
+            [Reference(name="shop", version="1.1.0")],
+            Depot(base / "depot"),
+            out / "shop-1.1.0-since-1.0.0.sealift",
+            effort=Effort(level=3, threads=2),
+            signer_for=lambda _: online,
+            times=Times(now=SIGNED, published=PUBLISHED, epoch=EPOCH),
+            progress=Silent(),
+            since=[Reference(name="shop", version="1.0.0")],
+        )
+        said["difference"] = made.identity
         text = json.dumps(said, indent=1, ensure_ascii=False, sort_keys=True) + "\n"
         (out / "golden.json").write_text(text, encoding="utf-8")
 

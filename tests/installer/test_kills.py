@@ -70,6 +70,9 @@ def world(tmp_path_factory: pytest.TempPathFactory) -> Iterator[World]:
         root=base / "connected", depot=Depot(base / "connected" / "depot"), fingerprint=made.fingerprint
     )
     bundles = {version: connected.bundle(version, shop(version)) for version in VERSIONS}
+    bundles["difference"] = connected.export(
+        connected.root / "shop-1.1.0.yaml", connected.root / "difference.sealift", since=["shop@1.0.0"]
+    )
     Site.create(base / "isolated" / "site", connected.first_root.read_bytes(), connected.fingerprint, NOW)
     site = Isolated(root=base / "isolated", folder=base / "isolated" / "site", srv=base / "isolated" / "srv")
     world = World(states=base / "states", site=site, bundles=bundles)
@@ -105,6 +108,21 @@ def each_kill(test: Callable[..., None]) -> Callable[..., None]:
     for mark in (pytest.mark.parametrize("side", ["before", "after"]), pytest.mark.parametrize("part", range(SLICES))):
         test = mark(test)
     return test
+
+
+@each_kill
+def test_a_killed_import_of_a_difference_admits_all_or_nothing(world: World, side: Side, part: int) -> None:
+    """79: what was rebuilt before the kill is rebuilt again, and the site holds the base alone or both, whole."""
+
+    def check(number: int) -> None:
+        world.check_sound()
+        assert admitted(world.site) in (["1.0.0"], ["1.0.0", "1.1.0"]), number
+        world.site.admit(world.bundles["difference"])
+        world.check_sound(deep=True)
+        assert admitted(world.site) == ["1.0.0", "1.1.0"]
+        assert events(world.site, "admitted", "1.1.0") == 1, number
+
+    _every_kill(world, "holds 1.0.0", side, part, lambda: world.site.admit(world.bundles["difference"]), check)
 
 
 @each_kill

@@ -28,6 +28,7 @@ from sealift.trust import anchor
 GOLDEN = Path(__file__).parents[1] / "golden"
 NOW = datetime(2026, 6, 1, tzinfo=UTC)
 VERSIONS = ("1.0.0", "1.1.0")
+DIFFERENCE = "shop-1.1.0-since-1.0.0.sealift"
 SAID: dict[str, Any] = json.loads((GOLDEN / "golden.json").read_text(encoding="utf-8"))
 
 
@@ -107,6 +108,31 @@ def test_the_stranger_opens_it(version: str, tmp_path: Path) -> None:
     assert labels == [f"shop@{version}"]
     for artifact, entries in SAID[version]["entries"].items():
         assert described(tmp_path / labels[0] / artifact) == entries
+
+
+def test_the_stranger_opens_the_difference(tmp_path: Path) -> None:
+    """The reader that was written from the specification alone makes 1.1.0 of 1.0.0 and the difference."""
+    known: dict[str, stranger.Base] = {}
+    stranger.extract(GOLDEN / "shop-1.0.0.sealift", SAID["fingerprint"], NOW, tmp_path / "base", known)
+    labels = stranger.extract(GOLDEN / DIFFERENCE, SAID["fingerprint"], NOW, tmp_path, known)
+    assert labels == ["shop@1.1.0"]
+    for artifact, entries in SAID["1.1.0"]["entries"].items():
+        assert described(tmp_path / labels[0] / artifact) == entries
+
+
+def test_the_stranger_needs_the_base(tmp_path: Path) -> None:
+    """78: without the base, the difference is refused."""
+    with pytest.raises(stranger.RefusedError, match="is not held here"):
+        stranger.extract(GOLDEN / DIFFERENCE, SAID["fingerprint"], NOW, tmp_path)
+
+
+def test_a_site_admits_the_difference(tmp_path: Path) -> None:
+    """A site that holds 1.0.0 takes the golden difference, whose id is the one that it was."""
+    Site.create(tmp_path / "site", (GOLDEN / "root.json").read_bytes(), SAID["fingerprint"], NOW)
+    for name in ("shop-1.0.0.sealift", DIFFERENCE):
+        imported = admit(Site.open(tmp_path / "site"), GOLDEN / name, now=NOW, workers=1, progress=Silent())
+    assert imported.identity == SAID["difference"]
+    assert imported.new == ("shop@1.1.0",)
 
 
 def test_a_site_admits_one_after_the_other(tmp_path: Path) -> None:

@@ -13,6 +13,7 @@ import os
 import re
 import tarfile
 import unicodedata
+from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -328,12 +329,13 @@ def manifest(content: bytes, kind: str) -> Object:
     return tree
 
 
-def decompress(frame: bytes, size: int) -> bytes:
-    """Exactly one frame that gives exactly `size` bytes."""
+def decompress(frame: bytes, size: int, reference: bytes = b"") -> bytes:
+    """Exactly one frame that gives exactly `size` bytes, compressed with a reference or without."""
     need(
         frame[:4] == b"\x28\xb5\x2f\xfd" and not frame[4] & 0x0F, "no zstd frame, or one with a checksum or dictionary"
     )
-    tool = zstandard.ZstdDecompressor(max_window_size=8 << 20).decompressobj()
+    prefix = zstandard.ZstdCompressionDict(reference, dict_type=zstandard.DICT_TYPE_RAWCONTENT)
+    tool = zstandard.ZstdDecompressor(max_window_size=8 << 20, dict_data=prefix if reference else None).decompressobj()
     content = tool.decompress(frame)
     need(tool.eof and not tool.unused_data and len(content) == size, "a frame does not hold what it should")
     return content
@@ -392,10 +394,57 @@ def check_order(entries: list[Object]) -> None:
         taken.add((parent, fold(name)))
 
 
-def chunks_of(held: dict[str, bytes], part: Object, sizes: dict[str, int]) -> dict[str, bytes]:
+@dataclass(frozen=True)
+class Base:
+    """A release that was extracted before."""
+
+    manifest: str
+    """The digest of its manifest."""
+    trees: dict[str, list[Object]]
+    """The lines of each artifact's tree."""
+    chunks: dict[str, bytes]
+    """Its chunks in the order of their numbers."""
+
+
+def changed_tree(held: dict[str, bytes], artifact: Object, blob: Object, bases: list[Base]) -> list[Object]:
+    """The lines of a tree that a difference gives."""
+    edits, _ = lines(held, "tree-difference", "trees", blob)
+    before: list[Object] = []
+    found: list[Object] = []
+    for at, line in enumerate(edits):
+        if "path" in line:
+            found.append(line)
+        elif at == 0 and list(line) == ["base", "artifact"]:
+            before = list(bases[line["base"]].trees[line["artifact"]])
+        else:
+            keys(line, "", "keep skip")
+            (count,) = line.values()
+            need(0 < count <= len(before), "a tree difference does not fit to its base")
+            found += before[:count] if "keep" in line else []
+            del before[:count]
+    text = b"".join(plain(line, by_key=False) + b"\n" for line in [{"format": 1, "type": "tree"}, *found])
+    need((len(text), digest(text)) == (artifact["tree"]["size"], artifact["digest"]), "a difference gives another tree")
+    return found
+
+
+def referred(frame: Object, bases: list[Base]) -> bytes:
+    """The reference content of a frame."""
+    parts = []
+    need(len(frame.get("reference", [])) <= 1024, "a reference has too many runs")
+    for base, first, count in frame.get("reference", []):
+        chunks = list(bases[base].chunks.values())
+        need(first >= 0 and 0 < count <= len(chunks) - first, "a reference to what no base has")
+        parts += chunks[first : first + count]
+    content = b"".join(parts)
+    need("reference" not in frame or 8 <= len(content) <= 8 << 20, "a reference is too long or too short")
+    return content
+
+
+def chunks_of(held: dict[str, bytes], part: Object, sizes: dict[str, int], bases: list[Base]) -> dict[str, bytes]:
     """Every chunk of a part by its digest; `sizes` has them in the order of their numbers."""
     numbered = list(sizes)
-    frames, _ = lines(held, "index", "index", part["index"])
+    there = {name: base.chunks[name] for base in bases for name in sizes if name in base.chunks}
+    frames, _ = lines(held, "difference" if bases else "index", "index", part["index"])
     packs = []
     for blob in part["packs"]:
         keys(blob, "length sha256")
@@ -406,32 +455,37 @@ def chunks_of(held: dict[str, bytes], part: Object, sizes: dict[str, int]) -> di
     last = 0
     found: dict[str, bytes] = {}
     for frame in frames:
-        need(list(frame) == FRAME, "a frame has other keys")
+        need(list(frame) in ([FRAME, [*FRAME, "reference"]] if bases else [FRAME]), "a frame has other keys")
         which, start, length = frame["pack"], frame["offset"], frame["length"]
         need(last <= which < len(packs) and start == ends[which] and length > 0, "frames overlap or leave a gap")
         last, ends[which] = which, start + length
         raw = packs[which][start : start + length]
         need(digest(raw) == frame["sha256"] and 0 < frame["size"] <= 8 << 20, "a frame is damaged")
         need(zstandard.frame_content_size(raw) == frame["size"], "a frame does not state its size")
-        content = decompress(raw, frame["size"])
+        content = decompress(raw, frame["size"], referred(frame, bases))
         at = 0
         for first, count in frame["chunks"]:
             need(count > 0, "an empty run")
             for name in numbered[first : first + count]:
                 piece = content[at : at + sizes[name]]
-                need(name not in found and digest(piece) == name, f"chunk {name} is damaged or comes twice")
+                need(name not in found | there and digest(piece) == name, f"chunk {name} is damaged or comes twice")
                 found[name] = piece
                 at += len(piece)
         need(at == len(content), "a frame holds more than its chunks")
+    found |= there
     need(ends == [len(pack) for pack in packs] and len(found) == len(sizes), "the index does not cover everything")
-    return found
+    return {name: found[name] for name in sizes}
 
 
 # All of it.
 
 
-def extract(bundle: Path, fingerprint: str, now: datetime, out: Path) -> list[str]:
+def extract(
+    bundle: Path, fingerprint: str, now: datetime, out: Path, known: dict[str, Base] | None = None
+) -> list[str]:
     """Check `bundle` wholly, and write its trees to `out/<name>@<version>/<artifact>`; return the releases.
+
+    `known` are those that were extracted before, which differences may refer to; these are added.
 
     Raises:
         REFUSALS: it breaks the format.
@@ -455,8 +509,8 @@ def extract(bundle: Path, fingerprint: str, now: datetime, out: Path) -> list[st
     expected = {mine[0]}
     labels = []
     for part in box["parts"]:
-        keys(part, "index packs release")
-        labels.append(extract_part(held, part, listed, out, expected))
+        keys(part, "index packs release", "base trees")
+        labels.append(extract_part(held, part, listed, out, expected, {} if known is None else known))
     need(len(set(labels)) == len(labels), "a release comes twice")
     strays = {name for name in held if not re.match("SEALIFT|metadata/", name)} ^ expected
     need(not strays, f"members without a manifest, or the other way round: {strays}")
@@ -469,8 +523,24 @@ def check_target(target: Object, content: bytes, name: str) -> None:
     need(name == f"manifests/{digest(content)}.json", f"{name} bears another digest")
 
 
-def extract_part(held: dict[str, bytes], part: Object, listed: Object, out: Path, expected: set[str]) -> str:
-    """One release; its members are added to `expected`."""
+def bases_of(part: Object, known: dict[str, Base]) -> list[Base]:
+    """The bases of a difference; none of a whole part."""
+    need(("base" in part) == ("trees" in part) and len(part.get("base", [0])) in range(1, 9), "base without trees")
+    found = []
+    for said in part.get("base", []):
+        keys(said, "length name sha256 version")
+        label = f"{said['name']}@{said['version']}"
+        need(label in known and known[label].manifest == said["sha256"], f"{label} is not held here")
+        found.append(known[label])
+    need(len({id(base) for base in found}) == len(found), "a base comes twice")
+    return found
+
+
+def extract_part(
+    held: dict[str, bytes], part: Object, listed: Object, out: Path, expected: set[str], known: dict[str, Base]
+) -> str:
+    """One release; its members are added to `expected`, and itself to `known`."""
+    bases = bases_of(part, known)
     said = part["release"]
     keys(said, "length name sha256 version")
     name = f"manifests/{said['sha256']}.json"
@@ -487,11 +557,16 @@ def extract_part(held: dict[str, bytes], part: Object, listed: Object, out: Path
     trees: list[tuple[Path, list[Object]]] = []
     names = [artifact["name"] for artifact in release["artifacts"]]
     need(names and names == sorted(set(names)), "artifacts out of order")
-    for artifact in release["artifacts"]:
+    need(not bases or len(part["trees"]) == len(release["artifacts"]), "not one tree for each artifact")
+    for at, artifact in enumerate(release["artifacts"]):
         keys(artifact, "bytes digest files kind name tree")
         need(artifact["kind"] in ("files", "oci") and NAME.fullmatch(artifact["name"]), "no artifact")
-        entries, identity = lines(held, "tree", "trees", artifact["tree"])
-        need(identity == artifact["digest"], "a tree has another digest")
+        if bases:
+            entries, blob = changed_tree(held, artifact, part["trees"][at], bases), part["trees"][at]
+        else:
+            entries, identity = lines(held, "tree", "trees", artifact["tree"])
+            need(identity == artifact["digest"], "a tree has another digest")
+            blob = artifact["tree"]
         for entry in entries:
             for chunk, size in check_entry(entry):
                 need(sizes.setdefault(chunk, size) == size, "one chunk has two sizes")
@@ -500,8 +575,13 @@ def extract_part(held: dict[str, bytes], part: Object, listed: Object, out: Path
         total = sum(entry.get("size", 0) for entry in files)
         need((len(files), total) == (artifact["files"], artifact["bytes"]), "a tree does not hold what it should")
         trees.append((out / label.replace("/", "~") / artifact["name"], entries))
-        expected.add(f"trees/{artifact['tree']['sha256']}.zst")
-    content = chunks_of(held, part, sizes)
+        expected.add(f"trees/{blob['sha256']}.zst")
+    content = chunks_of(held, part, sizes, bases)
+    known[label] = Base(
+        said["sha256"],
+        {artifact["name"]: lines for artifact, (_, lines) in zip(release["artifacts"], trees, strict=True)},
+        content,
+    )
     expected |= {name, f"index/{part['index']['sha256']}.zst"} | {f"packs/{p['sha256']}.zst" for p in part["packs"]}
     for folder, entries in trees:
         write(folder, entries, content)

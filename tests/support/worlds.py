@@ -12,7 +12,7 @@ from pathlib import Path
 from images import Sample
 
 from bundler.depot import Depot
-from bundler.exporting import Exported, Times, export
+from bundler.exporting import Exported, Reference, Times, export
 from bundler.sealing import Effort
 from bundler.spec import load as load_spec
 from installer.admitting import Imported, admit
@@ -21,6 +21,7 @@ from installer.environment import load as load_environment
 from installer.site import Site
 from keys.repository import online_signer
 from sealift.progress import Silent
+from sealift.receipt import Statement
 
 NOW = datetime(2026, 5, 1, 12, 0, tzinfo=UTC)
 
@@ -103,8 +104,10 @@ class Connected:
         level: int = 3,
         threads: int = 2,
         audience: Sequence[str] = (),
+        since: Sequence[str] = (),
+        receipts: Sequence[Statement] = (),
     ) -> Path:
-        """Export specs as one bundle; return its path."""
+        """Export specs as one bundle, as a difference to `name@version` or for receipts; return its path."""
         several = [specs] if isinstance(specs, Path) else list(specs)
         loaded = [load_spec(path) for path in several]
         path = out or self.root / f"{loaded[0].name}-{loaded[0].version}.sealift"
@@ -117,15 +120,27 @@ class Connected:
             times=Times(now=self.now, published=self.now, epoch=0),
             progress=Silent(),
             audience=audience,
+            since=[
+                Reference(name=name, version=version) for name, _, version in (each.partition("@") for each in since)
+            ],
+            receipts=receipts,
         )
         self.made[path.name] = made
         return path
 
     def bundle(
-        self, version: str, files: dict[str, bytes] | None = None, *, release: str = "shop", more: str = ""
+        self,
+        version: str,
+        files: dict[str, bytes] | None = None,
+        *,
+        release: str = "shop",
+        more: str = "",
+        since: Sequence[str] = (),
+        receipts: Sequence[Statement] = (),
     ) -> Path:
         """Export one release of these files (`sample(1)` by default); return the bundle."""
-        return self.export(self.spec(version, sample() if files is None else files, release=release, more=more))
+        spec = self.spec(version, sample() if files is None else files, release=release, more=more)
+        return self.export(spec, since=since, receipts=receipts)
 
 
 @dataclass

@@ -1,0 +1,252 @@
+"""Patching: two or more releases of a depot become a difference, the same bytes for the same releases.
+
+What the bases hold is left out. The rest is grouped in the order of the trees: many small files to a frame, each
+with the file that it is a version of as reference; a large file region by region, with the region of the old file
+around it. Workers read, compress and hash; frames are written in order. Memory holds the chunks' digests and a
+few groups, whatever the size of the content.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import sys
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from itertools import islice
+from pathlib import Path
+from typing import NamedTuple
+
+import zstandard
+
+from sealift.content import Chunks, Content
+from sealift.crew import Body, Channel, Crew
+from sealift.difference import KIND, REFERENCE_MIN, TREE_KIND, From, edits
+from sealift.durable import make_folder
+from sealift.errors import UsageError
+from sealift.frame import compressible, seal, store
+from sealift.listing import Blob, ListingBlob, Writer, file_name
+from sealift.manifest import BASES_MAX, Part
+from sealift.progress import Progress
+from sealift.tree import Entry
+
+from .cutting import Sealed
+from .holding import Holding
+from .matching import Matching
+from .packs import Packs
+from .regions import Regions
+
+_BATCH = 128
+"""Groups that are under way before the frames of all of them are written."""
+_WINDOW_LOG = 23
+"""The window reaches over a reference and its content."""
+_TABLE_LOG_MIN = 18
+"""Tables have a place for each byte of both: with fewer, the later ones drive out the earlier, and matches are lost."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Difference:
+    """A part for sites that hold certain releases, and what it leaves out."""
+
+    part: Part
+    left_out: int
+    """Bytes of content that the bases hold."""
+    carried: int
+    """Bytes of content that its frames hold."""
+    referring: int
+    """Bytes of content that is compressed against the bases."""
+
+    @property
+    def size(self) -> int:
+        """Bytes of its files."""
+        return _size((self.part.release, self.part.index, *self.part.trees, *self.part.packs))
+
+
+def size_of(held: Holding) -> int:
+    """Bytes of the files of a whole release."""
+    trees = (artifact.tree for artifact in held.release.artifacts)
+    return _size((held.part.release, held.part.index, *trees, *held.part.packs))
+
+
+def _size(blobs: Iterable[Blob]) -> int:
+    return sum(blob.length for blob in {blob.sha256: blob for blob in blobs}.values())
+
+
+class _Made(NamedTuple):
+    size: int
+    digest: str
+    frame: bytes
+    referring: bool
+
+
+def difference(
+    new: Holding,
+    bases: Sequence[Holding],
+    folder: Path,
+    *,
+    level: int,
+    workers: int,
+    progress: Progress,
+) -> Difference:
+    """Write what a site needs that holds `bases` to have `new` into `trees/`, `index/` and `packs/` below `folder`.
+
+    Args:
+        new: the release that is wanted.
+        bases: the releases that the site holds; where several have a file, the first one counts.
+        folder: a scratch folder.
+        level: zstd's, 1 to 22.
+        workers: processes that read and compress.
+        progress: told the bytes of content that are new.
+
+    Raises:
+        UsageError: there are too many bases, or `new` is one of them.
+        IntegrityError: the depot is damaged.
+        StoreError: the disk refuses.
+    """
+    if len(bases) > BASES_MAX or any(base.part.release == new.part.release for base in bases):
+        raise UsageError(
+            f"{new.release.label} can be no difference to itself, nor to more than {BASES_MAX} releases",
+            hint="name releases that the site holds, with --since",
+        )
+    for name in ("trees", "index", "packs"):
+        make_folder(folder / name)
+    contents = [_content(each) for each in (new, *bases)]
+    trees = tuple(_tree(new, bases, position, folder) for position in range(len(new.release.artifacts)))
+    fresh, olds = contents[0], contents[1:]
+    held = bytearray(len(fresh.sizes))
+    for digest, number in fresh.numbers.items():
+        held[number] = any(digest in old.numbers for old in olds)
+    carried = sum(size for number, size in enumerate(fresh.sizes) if not held[number])
+    progress.start(f"comparing {new.release.label} with {', '.join(base.release.label for base in bases)}", carried)
+    reader = Chunks(contents)
+    matching = Matching(
+        fresh,
+        [(old, _paths(base)) for old, base in zip(olds, bases, strict=True)],
+        lambda base, number: reader.read(base + 1, number),
+    )
+    packs = Packs(folder, KIND)
+    referring = 0
+    try:
+        with Crew(workers, patcher(contents, level)) as crew:
+            tasks = Regions(fresh, olds, held, matching, reader).tasks(_paths(new))
+            while batch := list(islice(tasks, _BATCH)):
+                made: dict[int, _Made] = {}
+                for position, answer in crew.run(iter(enumerate(batch))):
+                    made[position] = _Made(*answer)
+                    progress.advance(made[position].size)
+                for position, (numbers, reference) in enumerate(batch):
+                    frame = made.pop(position)
+                    referring += frame.size if frame.referring else 0
+                    packs.add(
+                        Sealed(numbers, frame.size, len(frame.frame), frame.digest),
+                        tuple((first, count) for _, first, count in _runs((0, number) for number in numbers)),
+                        memoryview(frame.frame),
+                        tuple(_runs(reference)) if frame.referring else (),
+                    )
+        index, blobs = packs.finish()
+    finally:
+        packs.abandon()
+    progress.finish()
+    part = Part(
+        release=new.part.release, index=index, packs=blobs, base=tuple(base.part.release for base in bases), trees=trees
+    )
+    return Difference(part=part, left_out=sum(fresh.sizes) - carried, carried=carried, referring=referring)
+
+
+def _content(held: Holding) -> Content:
+    assert held.packs is not None
+    folder = held.packs
+    content = Content()
+    for artifact in held.release.artifacts:
+        for entry in held.entries(artifact):
+            content.add(entry)
+    content.place(held.frames(), [folder / file_name(pack) for pack in held.part.packs])
+    return content
+
+
+def _paths(held: Holding) -> Iterator[tuple[str, Entry]]:
+    """The files of a release, each path with the artifact's name before it."""
+    for artifact in held.release.artifacts:
+        for entry in held.entries(artifact):
+            if entry.type == "file":
+                yield f"{artifact.name}/{entry.path}", entry
+
+
+def _tree(new: Holding, bases: Sequence[Holding], position: int, folder: Path) -> ListingBlob:
+    """Write the tree difference of an artifact against the first base that has one of its name."""
+    artifact = new.release.artifacts[position]
+    olds: Iterator[Entry] = iter(())
+    writer = Writer(folder / "trees", TREE_KIND)
+    try:
+        for number, base in enumerate(bases):
+            former = next((each for each in base.release.artifacts if each.name == artifact.name), None)
+            if former:
+                writer.add(From(number, former.name))
+                olds = base.entries(former)
+                break
+        for line in edits(olds, new.entries(artifact)):
+            writer.add(line)
+        return writer.finish()[0]
+    finally:
+        writer.abandon()
+
+
+def patcher(contents: Sequence[Content], level: int) -> Body:
+    """The body of a worker that makes frames: `contents` are the new release's and the bases'."""
+
+    def body(channel: Channel) -> None:
+        chunks = Chunks(contents)
+        probe = zstandard.ZstdCompressor(level=1)
+        plain = zstandard.ZstdCompressor(level=level, write_checksum=False, write_content_size=True, threads=0)
+        while True:
+            position, task = channel.receive()
+            content = b"".join(chunks.read(0, number) for number in task[0])
+            reference = b"".join(chunks.read(base + 1, number) for base, number in task[1])
+            frame = against(content, reference, level) if len(reference) >= REFERENCE_MIN else b""
+            if not frame or len(frame) > len(content) * 0.9:
+                loose = compressible(memoryview(content), probe)
+                alone = seal([memoryview(content)], plain) if loose else store([memoryview(content)])
+                if not frame or len(alone) <= len(frame) * 1.01:
+                    frame, reference = alone, b""
+            answer = _Made(len(content), hashlib.sha256(frame).hexdigest(), frame, bool(reference))
+            channel.send((position, tuple(answer)))
+
+    return body
+
+
+def against(content: bytes, reference: bytes, level: int) -> bytes:
+    """Compress `content` into one frame with `reference` as prefix."""
+    if sys.version_info >= (3, 14):
+        from compression import zstd
+    else:
+        from backports import zstd
+
+    parameter = zstd.CompressionParameter
+    table = max((len(content) + len(reference)).bit_length(), _TABLE_LOG_MIN)
+    compressor = zstd.ZstdCompressor(
+        options={
+            parameter.compression_level: level,
+            parameter.window_log: _WINDOW_LOG,
+            parameter.hash_log: table,
+            parameter.chain_log: table,
+            parameter.content_size_flag: 1,
+            parameter.checksum_flag: 0,
+            parameter.dict_id_flag: 0,
+        },
+        zstd_dict=zstd.ZstdDict(reference, is_raw=True).as_prefix,
+    )
+    compressor.set_pledged_input_size(len(content))
+    return compressor.compress(content, mode=zstd.ZstdCompressor.FLUSH_FRAME)
+
+
+def _runs(numbers: Iterable[tuple[int, int]]) -> Iterator[tuple[int, int, int]]:
+    """Yield bases and chunk numbers as runs (base, first, count)."""
+    last = (-1, 0, 0)
+    for base, number in numbers:
+        if base == last[0] and number == last[1] + last[2]:
+            last = (base, last[1], last[2] + 1)
+            continue
+        if last[2]:
+            yield last
+        last = (base, number, 1)
+    if last[2]:
+        yield last

@@ -1,0 +1,351 @@
+"""Rebuilding: a difference becomes ordinary packs, trees and an index of the site's own.
+
+The trees come first: what they give must have the digests of the signed release manifest. Then each frame is
+read from the bundle, its digest checked, decompressed against the chunks of the bases that it refers to, and each
+chunk that comes out must have the digest in the tree, before it counts. It is compressed anew, so that nothing
+in the store depends on anything else. What the bases hold stays where it is: the new index names its frames.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from itertools import islice
+from pathlib import Path
+from typing import NamedTuple
+
+import msgspec
+import zstandard
+
+from sealift import difference as differences
+from sealift import index as indexes
+from sealift import tree as trees
+from sealift.container import Member, Reader
+from sealift.content import Chunks, Content
+from sealift.crew import Body, Channel, Crew
+from sealift.difference import Patch
+from sealift.durable import write_file
+from sealift.errors import IntegrityError, MalformedError, StoreError
+from sealift.frame import compressible, seal, store
+from sealift.hashing import damaged_pack
+from sealift.index import HOLE, Frame
+from sealift.listing import Blob, ListingBlob, lines, packed, sound
+from sealift.manifest import Part
+from sealift.opening import Content as Offered
+from sealift.opening import check_tree, member_of
+from sealift.progress import Progress
+from sealift.reading import bounded
+
+from .packs import Packs
+from .state import Admitted, State
+from .store import Store
+
+LEVEL = 1
+"""zstd's level for what is rebuilt: quick, since it crosses nothing any more."""
+ROOM = 12 << 20
+"""Bytes of decompressed frames of the bases that a worker keeps: what a reference mostly spans."""
+_BATCH = 32
+"""Frames that are under way before all of them are written."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Rebuilt:
+    """What became of a difference."""
+
+    part: Part
+    """Where the whole release lies now."""
+    written: int
+    """Bytes of packs that were written."""
+    present: int
+    """Bytes of packs that were there already."""
+
+
+class _Task(NamedTuple):
+    pack: str
+    """The member that holds the frame."""
+    patch: Patch
+    chunks: list[tuple[bytes, int]]
+    """The digest and size of each chunk of its content."""
+
+
+class _Made(NamedTuple):
+    frame: bytes
+    size: int
+    digest: str
+
+
+def bases_of(state: State, store: Store, content: Offered) -> tuple[Admitted, ...]:
+    """The releases that a difference refers to; none where the release came whole, or is held whole already.
+
+    Raises:
+        StoreError: the site does not hold them all.
+    """
+    part = content.part
+    if part.base and (known := state.release(part.release.name, part.release.version)) and whole(store, known.part):
+        return ()
+    found = []
+    missing = []
+    for said in part.base:
+        known = state.release(said.name, said.version)
+        if known is None or known.part.release != said or not there(store, known.part):
+            missing.append(f"{said.name}@{said.version}")
+        else:
+            found.append(known)
+    if missing:
+        raise StoreError(
+            f"the bundle has only what {content.release.label} adds to {', '.join(missing)}, "
+            "which this site does not hold",
+            hint=_remedy(state, content),
+        )
+    return tuple(found)
+
+
+def _remedy(state: State, content: Offered) -> str:
+    held = [each.label for each in state.admitted if each.name == content.release.name]
+    ask = f"sealift-bundle export {content.release.label} --depot DEPOT --out FILE"
+    if not held:
+        return f"ask for a whole bundle: {ask}"
+    return f"ask for one that fits: {ask} --since {held[-1]} (or carry a receipt: sealift-install receipt)"
+
+
+def there(store: Store, part: Part) -> bool:
+    """Whether all packs of a part are there with their sizes; their digests are checked where they are read."""
+    try:
+        return all(store.pack(pack).stat().st_size == pack.length for pack in part.packs)
+    except OSError:
+        return False
+
+
+def whole(store: Store, part: Part) -> bool:
+    """Whether every file of an admitted part is there and sound."""
+    try:
+        return all(sound(path, blob) for path, blob in store.files_of(part))
+    except IntegrityError:
+        return False
+
+
+def rebuild(
+    bundle: Reader, content: Offered, bases: Sequence[Admitted], store: Store, *, workers: int, progress: Progress
+) -> Rebuilt:
+    """Make a whole part of a difference, and write its packs, trees and index into the store.
+
+    Args:
+        bundle: the bundle that holds it.
+        content: the difference.
+        bases: the admitted releases that it refers to, in its order.
+        store: the site's.
+        workers: processes that decompress and compress.
+        progress: told the bytes of content.
+
+    Raises:
+        IntegrityError: something does not match its digest, in the bundle or in the store.
+        MalformedError: the difference breaks a rule of the format.
+        StoreError: the disk or the medium refuses.
+    """
+    olds = [_content(store, each) for each in bases]
+    listings, sizes = _trees(bundle, content, bases, store)
+    digests = [number.to_bytes(32, "big") for number in sizes]
+    lengths = list(sizes.values())
+    held = bytearray(any(digest in old.numbers for old in olds) for digest in digests)
+    index = content.part.index
+    compressed = bundle.read(member_of(bundle, "index", index))
+    taken = bytes(held)
+    patches = list(
+        differences.checked(compressed, index, content.part.packs, lengths, held, [old.sizes for old in olds])
+    )
+    packs = Packs(store)
+    progress.start(f"rebuilding {content.release.label}", sum(patch.size for patch in patches))
+    frames = _Frames(olds, [each.part for each in bases])
+    for number, digest in enumerate(digests):
+        if taken[number]:
+            frames.held(number, digest)
+    try:
+        _carry_out(bundle, content, patches, digests, lengths, olds, packs, workers, progress)
+        blobs = packs.finish()
+    finally:
+        packs.abandon()
+    progress.finish()
+    named, everything = frames.finish(packs.frames, blobs)
+    file, own, _ = packed(indexes.KIND, (msgspec.json.encode(frame) for frame in everything))
+    for listing, blob in listings:
+        _keep(store.tree(blob), listing, blob)
+    _keep(store.index(own), file, own)
+    part = Part(release=content.part.release, index=own, packs=named, trees=tuple(blob for _, blob in listings))
+    return Rebuilt(part=part, written=packs.written, present=packs.present)
+
+
+def _keep(path: Path, content: bytes, blob: Blob) -> None:
+    if not sound(path, blob):
+        write_file(path, content)
+
+
+def _content(store: Store, admitted: Admitted) -> Content:
+    content = Content()
+    for artifact in store.held(admitted.part).artifacts:
+        for entry in store.entries(artifact):
+            content.add(entry)
+    part = admitted.part
+    content.place(store.frames(part.index), [store.pack(pack) for pack in part.packs])
+    return content
+
+
+def _trees(
+    bundle: Reader, content: Offered, bases: Sequence[Admitted], store: Store
+) -> tuple[list[tuple[bytes, ListingBlob]], dict[int, int]]:
+    """The trees of the release, each as the site's own file, and the size of each distinct chunk in order."""
+    formers = [{artifact.name: artifact for artifact in store.held(base.part).artifacts} for base in bases]
+
+    def former(base: int, name: str) -> Iterator[bytes]:
+        artifact = formers[base].get(name) if 0 <= base < len(formers) else None
+        if artifact is None:
+            raise MalformedError("a tree difference changes a tree that its bases do not have")
+        path = store.tree(artifact.tree)
+        file = bounded(path, artifact.tree.length) or b""
+        return lines(file, artifact.tree, trees.KIND, artifact.digest)
+
+    sizes: dict[int, int] = {}
+    made = []
+    for artifact, blob in zip(content.release.artifacts, content.part.trees, strict=True):
+        compressed = bundle.read(member_of(bundle, "trees", blob))
+        found = differences.tree_lines(compressed, blob, former, artifact.tree.size)
+        file, own, digest = packed(trees.KIND, found)
+        if digest != artifact.digest:
+            raise IntegrityError(
+                f"the tree of artifact {artifact.name} that the difference gives is not the signed one",
+                hint="ask for a whole bundle",
+            )
+        check_tree(file, own, artifact, sizes)
+        made.append((file, own))
+    return made, sizes
+
+
+def _carry_out(
+    bundle: Reader,
+    content: Offered,
+    patches: Sequence[Patch],
+    digests: Sequence[bytes],
+    lengths: Sequence[int],
+    olds: Sequence[Content],
+    packs: Packs,
+    workers: int,
+    progress: Progress,
+) -> None:
+    members = [member_of(bundle, "packs", pack) for pack in content.part.packs]
+    tasks = (
+        _Task(members[patch.pack].name, patch, [(digests[number], lengths[number]) for number in patch.numbers()])
+        for patch in patches
+    )
+    with Crew(workers, _rebuilder(bundle, {member.name: member for member in members}, olds)) as crew:
+        while batch := list(islice(tasks, _BATCH)):
+            made: dict[int, _Made] = {}
+            for number, answer in crew.run(iter(enumerate(batch))):
+                made[number] = _Made(*answer)
+                progress.advance(made[number].size)
+            for number, task in enumerate(batch):
+                one = made.pop(number)
+                packs.add(one.frame, one.size, one.digest, task.patch.chunks)
+
+
+def _rebuilder(bundle: Reader, members: dict[str, Member], olds: Sequence[Content]) -> Body:
+    def body(channel: Channel) -> None:
+        chunks = Chunks(olds, room=ROOM)
+        probe = zstandard.ZstdCompressor(level=1)
+        compressor = zstandard.ZstdCompressor(level=LEVEL, write_checksum=False, write_content_size=True, threads=0)
+        while True:
+            position, task = channel.receive()
+            frame, size = _rebuilt(
+                bundle, members, _Task(*task), chunks, lambda piece: _frame(piece, compressor, probe)
+            )
+            channel.send((position, tuple(_Made(frame, size, hashlib.sha256(frame).hexdigest()))))
+
+    return body
+
+
+def _frame(content: memoryview, compressor: zstandard.ZstdCompressor, probe: zstandard.ZstdCompressor) -> bytes:
+    return seal([content], compressor) if compressible(content, probe) else store([content])
+
+
+def _rebuilt(
+    bundle: Reader,
+    members: dict[str, Member],
+    task: _Task,
+    chunks: Chunks,
+    again: Callable[[memoryview], bytes],
+) -> tuple[bytes, int]:
+    """One frame for the store, and the bytes of its content; one without reference stays as it came."""
+    patch = task.patch
+    member = members[task.pack]
+    frame = bundle.part(member, patch.offset, patch.length)
+    if hashlib.sha256(frame).hexdigest() != patch.sha256:
+        raise damaged_pack(member.digest)
+    reference = b"".join(chunks.read(base, number) for base, number in patch.referred())
+    content = memoryview(differences.unseal(frame, patch.size, reference))
+    start = 0
+    for digest, size in task.chunks:
+        if hashlib.sha256(content[start : start + size]).digest() != digest:
+            raise IntegrityError(
+                "what a frame of the difference gives is not what was signed", hint="ask for a whole bundle"
+            )
+        start += size
+    return (again(content) if patch.reference else frame), patch.size
+
+
+class _Frames:
+    """The frames of a rebuilt release: new ones, and those of the bases that hold its chunks."""
+
+    def __init__(self, olds: Sequence[Content], parts: Sequence[Part]) -> None:
+        self._olds = olds
+        self._parts = parts
+        self._pieces: dict[tuple[str, int], list[tuple[int, int, int]]] = {}
+        """Start, size and number of the chunks that are taken from a frame, by its pack and place."""
+        self._known: dict[tuple[str, int], tuple[Blob, Frame]] = {}
+
+    def held(self, number: int, digest: bytes) -> None:
+        """Find a chunk of the release in the bases."""
+        for old, part in zip(self._olds, self._parts, strict=True):
+            there = old.numbers.get(digest)
+            if there is not None:
+                position, start = old.place_of(there)
+                frame = old.frames[position][1]
+                pack = part.packs[frame.pack]
+                key = (pack.sha256, frame.offset)
+                self._known[key] = (pack, frame)
+                self._pieces.setdefault(key, []).append((start, old.sizes[there], number))
+                return
+
+    def finish(self, new: Sequence[Frame], blobs: Sequence[Blob]) -> tuple[tuple[Blob, ...], list[Frame]]:
+        """All packs, and all frames in the order in which a reader of the trees needs them.
+
+        Args:
+            new: the new frames, whose packs are counted from 0.
+            blobs: their packs.
+        """
+        packs: dict[str, tuple[int, Blob]] = {}
+        for blob in (*(self._known[key][0] for key in self._pieces), *blobs):
+            packs.setdefault(blob.sha256, (len(packs), blob))
+        frames = [msgspec.structs.replace(each, pack=packs[blobs[each.pack].sha256][0]) for each in new]
+        for key, pieces in self._pieces.items():
+            pack, frame = self._known[key]
+            frames.append(
+                msgspec.structs.replace(frame, pack=packs[pack.sha256][0], chunks=_runs(sorted(pieces), frame.size))
+            )
+        frames.sort(key=lambda frame: min(frame.numbers()))
+        return tuple(blob for _, blob in packs.values()), frames
+
+
+def _runs(pieces: list[tuple[int, int, int]], size: int) -> tuple[tuple[int, int], ...]:
+    """Runs of chunk numbers, with holes where the frame holds something else."""
+    runs: list[tuple[int, int]] = []
+    place = 0
+    for start, length, number in pieces:
+        if start > place:
+            runs.append((HOLE, start - place))
+        if runs and runs[-1][0] != HOLE and number == sum(runs[-1]):
+            runs[-1] = (runs[-1][0], runs[-1][1] + 1)
+        else:
+            runs.append((number, 1))
+        place = start + length
+    if place < size:
+        runs.append((HOLE, size - place))
+    return tuple(runs)

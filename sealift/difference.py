@@ -1,0 +1,229 @@
+"""Differences: parts that leave out what a site holds, and compress what is new with the site's own content.
+
+What the bases hold is known by digest from their trees. A tree travels as the lines that change; a frame may
+have a reference, chunks of the bases by number, which is its prefix for zstd. Whoever reads one checks every
+count against what the bases have, and every length against its bound, before it makes anything of it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from typing import TypeVar
+
+import msgspec
+import zstandard
+
+from . import frame as frames
+from . import index as indexes
+from .digest import check_form
+from .errors import IntegrityError, MalformedError
+from .frame import FRAME_MAX
+from .index import Frame
+from .listing import Blob, ListingBlob, decode_line, lines
+from .tree import Entry, side_by_side
+
+KIND = "difference"
+TREE_KIND = "tree-difference"
+REFERENCE_MAX = FRAME_MAX
+"""Bytes of a frame's reference content at most."""
+REFERENCE_MIN = 8
+"""Bytes of a frame's reference content at least: zstd takes less for none."""
+RUNS_MAX = 1024
+"""Runs of chunks in a reference at most."""
+_T = TypeVar("_T", bound=msgspec.Struct)
+
+Lines = Callable[[int, str], Iterator[bytes]]
+"""The lines of the tree of an artifact in a base, after the heading, by the base's position and the artifact's name.
+It raises `MalformedError` where there is no such tree."""
+
+
+class Patch(Frame, frozen=True, kw_only=True, forbid_unknown_fields=True, omit_defaults=True):
+    """One zstd frame of a difference."""
+
+    reference: tuple[tuple[int, int, int], ...] = ()
+    """Runs of chunk numbers of the bases (base, first, count): what the frame's prefix consists of."""
+
+    def referred(self) -> Iterator[tuple[int, int]]:
+        """Base and chunk number of each chunk of the reference content, in order."""
+        for base, first, count in self.reference:
+            for number in range(first, first + count):
+                yield base, number
+
+
+class From(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """The line of a tree difference that says which tree is changed."""
+
+    base: int
+    artifact: str
+
+
+class Keep(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """Lines of the former tree that stay."""
+
+    keep: int
+
+
+class Skip(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """Lines of the former tree that go."""
+
+    skip: int
+
+
+def checked(
+    compressed: bytes,
+    blob: ListingBlob,
+    packs: Sequence[Blob],
+    sizes: Sequence[int],
+    held: bytearray,
+    bases: Sequence[Sequence[int]],
+) -> Iterator[Patch]:
+    """Yield the frames of a difference that came from outside, and refuse it unless it fits to the bases.
+
+    Args:
+        compressed: the listing's file.
+        blob: what the signed manifest says of it.
+        packs: the part's packs, in order.
+        sizes: bytes of each chunk of the release, by its number.
+        held: for each of them, whether a base holds it; it is changed.
+        bases: bytes of each chunk of each base, by its number.
+
+    Raises:
+        IntegrityError: a digest or a size does not match.
+        MalformedError: a frame overlaps, leaves a gap, or refers to what no base has.
+    """
+    for patch in indexes.covering(_patches(compressed, blob), packs, sizes, held):
+        if len(patch.reference) > RUNS_MAX:
+            raise MalformedError(f"a frame of the difference refers to more than {RUNS_MAX} runs of chunks")
+        amount = 0
+        for base, first, count in patch.reference:
+            if not 0 <= base < len(bases) or first < 0 or not 0 < count <= len(bases[base]) - first:
+                raise MalformedError("a frame of the difference refers to chunks that its base does not have")
+            amount += sum(bases[base][first : first + count])
+            if amount > REFERENCE_MAX:
+                raise MalformedError(f"a frame of the difference refers to more than {REFERENCE_MAX} bytes")
+        if patch.reference and amount < REFERENCE_MIN:
+            raise MalformedError(f"a frame of the difference refers to less than {REFERENCE_MIN} bytes")
+        yield patch
+
+
+def outline(compressed: bytes, blob: ListingBlob) -> Iterator[Patch]:
+    """Yield the frames of a difference whose bases are not at hand; only their form is checked.
+
+    Raises:
+        IntegrityError: a digest or a size does not match.
+        MalformedError: it is no difference.
+    """
+    return _patches(compressed, blob)
+
+
+def _patches(compressed: bytes, blob: ListingBlob) -> Iterator[Patch]:
+    for line in lines(compressed, blob, KIND):
+        patch = decode_line(line, Patch, "a line of a difference")
+        check_form(patch.sha256, "a frame")
+        yield patch
+
+
+def unseal(frame: bytes, size: int, reference: bytes) -> bytes:
+    """The content of a frame that was compressed with a reference; the caller has checked the frame's digest.
+
+    Args:
+        frame: exactly one frame.
+        size: bytes that must come out, from the signed listing.
+        reference: the reference content.
+
+    Raises:
+        IntegrityError: it holds more, less or something else.
+    """
+    if not reference:
+        return frames.unseal(frame, size)
+    try:
+        said = zstandard.get_frame_parameters(frame)
+        if said.content_size != size or frames.span(frame) != len(frame):
+            raise IntegrityError("a frame does not hold what the signed difference says")
+        if said.window_size > FRAME_MAX:
+            raise IntegrityError("a frame asks for a larger window than a reader grants")
+        prefix = zstandard.ZstdCompressionDict(reference, dict_type=zstandard.DICT_TYPE_RAWCONTENT)
+        reader = zstandard.ZstdDecompressor(dict_data=prefix, max_window_size=FRAME_MAX)
+        return reader.decompress(frame, max_output_size=size)
+    except (zstandard.ZstdError, MalformedError) as error:
+        raise IntegrityError(f"a frame cannot be decompressed: {error}") from error
+
+
+def tree_lines(compressed: bytes, blob: ListingBlob, former: Lines, size: int) -> Iterator[bytes]:
+    """Yield the lines of a tree, after its heading, as a tree difference gives them. Their rules are not checked.
+
+    Args:
+        compressed: the tree difference's file.
+        blob: what the signed manifest says of it.
+        former: finds the tree that it changes.
+        size: bytes of content, without the heading, that the new tree has at most.
+
+    Raises:
+        IntegrityError: a digest or a size does not match, or more comes out than `size`.
+        MalformedError: it is no tree difference, or does not fit to the base.
+    """
+    before: Iterator[bytes] = iter(())
+    left = size
+    for position, line in enumerate(lines(compressed, blob, TREE_KIND)):
+        if line.startswith(b'{"path"'):
+            taken: Iterator[bytes] = iter((line,))
+        elif line.startswith(b'{"keep"'):
+            taken = _take(before, _line(line, Keep).keep)
+        elif line.startswith(b'{"skip"'):
+            for _ in _take(before, _line(line, Skip).skip):
+                pass
+            continue
+        elif position == 0:
+            whose = _line(line, From)
+            before = former(whose.base, whose.artifact)
+            continue
+        else:
+            raise MalformedError("a line of a tree difference is malformed")
+        for one in taken:
+            left -= len(one) + 1
+            if left < 0:
+                raise IntegrityError("a tree difference gives a larger tree than the signed manifest says")
+            yield one
+
+
+def _line(line: bytes, kind: type[_T]) -> _T:
+    return decode_line(line, kind, "a line of a tree difference")
+
+
+def _take(before: Iterator[bytes], count: int) -> Iterator[bytes]:
+    if count < 1:
+        raise MalformedError("a tree difference keeps or skips less than one line")
+    for _ in range(count):
+        line = next(before, None)
+        if line is None:
+            raise MalformedError("a tree difference keeps or skips more lines than the former tree has")
+        yield line
+
+
+def edits(olds: Iterator[Entry], news: Iterator[Entry]) -> Iterator[Keep | Skip | Entry]:
+    """Yield what makes one tree of another. Both are walked in step, so that memory does not grow with them."""
+    kept = skipped = 0
+    for left, right in side_by_side(_paths(olds), _paths(news)):
+        old, new = left[1] if left else None, right[1] if right else None
+        if old is not None and old == new:
+            if skipped:
+                yield Skip(skipped)
+                skipped = 0
+            kept += 1
+            continue
+        if kept:
+            yield Keep(kept)
+            kept = 0
+        if old is not None:
+            skipped += 1
+        if new is not None:
+            if skipped:
+                yield Skip(skipped)
+                skipped = 0
+            yield new
+    if kept:
+        yield Keep(kept)
+
+
+def _paths(entries: Iterator[Entry]) -> Iterator[tuple[str, Entry]]:
+    return ((entry.path, entry) for entry in entries)

@@ -1,0 +1,229 @@
+"""Differences that are validly signed and say what they must not: each is refused, and the site is as it was."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import msgspec
+import pytest
+import zstandard
+from worlds import Connected, Isolated, sample
+
+from bundler import exporting
+from bundler.carrying import Carried, carry
+from sealift.errors import IntegrityError, MalformedError, SealiftError, StoreError
+from sealift.listing import ListingBlob
+from sealift.manifest import Part
+
+Lines = list[dict[str, Any]]
+
+
+def compress(content: bytes) -> bytes:
+    """One plain frame."""
+    return zstandard.ZstdCompressor(level=3, write_checksum=False, write_content_size=True).compress(content)
+
+
+@pytest.fixture
+def isolated(connected: Connected, enroll: Callable[[Connected, str], Isolated]) -> Isolated:
+    """A site that trusts the depot of `connected`."""
+    return enroll(connected, "site")
+
+
+@pytest.fixture
+def base(connected: Connected, isolated: Isolated) -> dict[str, bytes]:
+    """The files of 1.0.0, which the site holds."""
+    files = sample(1)
+    isolated.admit(connected.bundle("1.0.0", files))
+    return files
+
+
+@pytest.fixture
+def forged(connected: Connected, base: dict[str, bytes], monkeypatch: pytest.MonkeyPatch) -> Callable[..., Path]:
+    """Makes a difference that was spoilt before it was signed."""
+
+    def make(
+        *,
+        index: Callable[[Lines], Lines] = lambda lines: lines,
+        tree: Callable[[Lines], Lines] = lambda lines: lines,
+        part: Callable[[Part], Part] = lambda part: part,
+    ) -> Path:
+        def spoilt(*arguments: Any, **more: Any) -> Carried:
+            made = carry(*arguments, **more)
+            said = made.part
+            blob = rewritten(made.folder / "index", said.index, index)
+            trees = tuple(rewritten(made.folder / "trees", each, tree) for each in said.trees)
+            changed = part(msgspec.structs.replace(said, index=blob, trees=trees))
+            return Carried(sealed=made.sealed, part=changed, folder=made.folder, difference=made.difference)
+
+        monkeypatch.setattr(exporting, "carry", spoilt)
+        files = dict(base)
+        files["assets/app.js"] = files["assets/app.js"].replace(b"42", b"43", 5)
+        files["index.html"] = b"<h1>shop 2</h1>\n" * 40
+        return connected.bundle("1.1.0", files, since=["shop@1.0.0"])
+
+    return make
+
+
+def rewritten(folder: Path, blob: ListingBlob, change: Callable[[Lines], Lines]) -> ListingBlob:
+    """A listing with other lines, in the same folder."""
+    text = zstandard.ZstdDecompressor().decompressobj().decompress((folder / f"{blob.sha256}.zst").read_bytes())
+    heading, *lines = [json.loads(line) for line in text.splitlines()]
+    plain = [json.dumps(line, separators=(",", ":"), ensure_ascii=False).encode() for line in [heading, *change(lines)]]
+    content = b"".join(line + b"\n" for line in plain)
+    file = compress(content)
+    digest = hashlib.sha256(file).hexdigest()
+    (folder / f"{digest}.zst").write_bytes(file)
+    return ListingBlob(sha256=digest, length=len(file), size=len(content))
+
+
+def refused(isolated: Isolated, bundle: Path, kind: type[SealiftError], match: str) -> None:
+    """Check that the bundle is refused and that the site is as it was, apart from files that nothing names."""
+    state = (isolated.folder / "state.json").read_bytes()
+    with pytest.raises(kind, match=match):
+        isolated.admit(bundle)
+    assert (isolated.folder / "state.json").read_bytes() == state
+    isolated.apply("1.0.0")
+
+
+def first(change: Callable[[dict[str, Any]], None]) -> Callable[[Lines], Lines]:
+    """Change the first line."""
+
+    def changed(lines: Lines) -> Lines:
+        change(lines[0])
+        return lines
+
+    return changed
+
+
+def test_an_honest_one_is_admitted(isolated: Isolated, forged: Callable[..., Path]) -> None:
+    """Unspoilt, the same way of making a bundle gives one that is taken: what is refused below is the spoiling."""
+    isolated.admit(forged())
+    isolated.apply("1.1.0")
+
+
+@pytest.mark.parametrize(
+    "reference",
+    [[[0, 0, 100_000]], [[1, 0, 1]], [[0, -1, 1]], [[0, 0, 0]], [[-1, 0, 1]], [[0, 3, -2]]],
+    ids=["beyond", "other base", "negative", "none", "negative base", "negative count"],
+)
+def test_a_reference_to_what_no_base_has(
+    isolated: Isolated, forged: Callable[..., Path], reference: list[list[int]]
+) -> None:
+    """77: a reference outside of the bases is refused before anything is read."""
+    bundle = forged(index=first(lambda line: line.update(reference=reference)))
+    refused(isolated, bundle, MalformedError, "refers to chunks that its base does not have")
+
+
+def test_a_reference_without_bound(isolated: Isolated, forged: Callable[..., Path]) -> None:
+    """67: a reference that would be larger than a window is refused before anything is decompressed."""
+    bundle = forged(index=first(lambda line: line.update(reference=[[0, 0, 4]] * 1000)))
+    refused(isolated, bundle, MalformedError, "refers to more than 8388608 bytes")
+
+
+def test_a_reference_of_too_many_runs(isolated: Isolated, forged: Callable[..., Path]) -> None:
+    """67: the runs of a reference are bounded."""
+    bundle = forged(index=first(lambda line: line.update(reference=[[0, 0, 1]] * 1025)))
+    refused(isolated, bundle, MalformedError, "refers to more than 1024 runs")
+
+
+def test_a_wrong_reference(isolated: Isolated, forged: Callable[..., Path]) -> None:
+    """72: a reference to other content than the frame was made with gives nothing that counts."""
+    bundle = forged(index=first(lambda line: line.update(reference=[[0, 1, 1]])))
+    refused(isolated, bundle, IntegrityError, "is not what was signed|cannot be decompressed|does not hold")
+
+
+def test_no_reference(isolated: Isolated, forged: Callable[..., Path]) -> None:
+    """72: a frame that needs a reference and says none is refused."""
+    bundle = forged(index=first(lambda line: line.pop("reference")))
+    refused(isolated, bundle, IntegrityError, "cannot be decompressed|is not what was signed|does not hold")
+
+
+def test_overlapping_frames(isolated: Isolated, forged: Callable[..., Path]) -> None:
+    """77: frames of a difference that overlap are refused, like those of an index."""
+    bundle = forged(index=lambda lines: [*lines, lines[-1]])
+    refused(isolated, bundle, MalformedError, "overlaps another or leaves a gap")
+
+
+def test_a_chunk_that_is_left_out_and_held_nowhere(isolated: Isolated, forged: Callable[..., Path]) -> None:
+    """78: a difference that leaves out what no base holds is refused."""
+    bundle = forged(index=lambda lines: [])
+    refused(isolated, bundle, MalformedError, "does not cover every chunk")
+
+
+def test_a_chunk_that_a_base_holds(isolated: Isolated, forged: Callable[..., Path]) -> None:
+    """77: a frame cannot bring other content for a chunk that the site holds."""
+
+    def held(line: dict[str, Any]) -> None:
+        line["chunks"] = [[0, 3]]
+
+    bundle = forged(index=first(held))
+    refused(isolated, bundle, MalformedError, "do not exist or that another holds")
+
+
+def test_a_hole(isolated: Isolated, forged: Callable[..., Path]) -> None:
+    """77: the holes of a site's own index cannot come from outside."""
+    bundle = forged(index=first(lambda line: line.update(chunks=[[-1, line["size"]]])))
+    refused(isolated, bundle, MalformedError, "do not exist or that another holds")
+
+
+@pytest.mark.parametrize(
+    "lines",
+    [
+        [{"base": 0, "artifact": "web"}, {"keep": 10_000_000}],
+        [{"base": 0, "artifact": "web"}, {"skip": 10_000_000}],
+        [{"base": 0, "artifact": "web"}, {"keep": 0}],
+        [{"base": 0, "artifact": "web"}, {"keep": -1}],
+        [{"base": 0, "artifact": "nothing"}, {"keep": 1}],
+        [{"base": 7, "artifact": "web"}, {"keep": 1}],
+        [{"base": -1, "artifact": "web"}, {"keep": 1}],
+        [{"keep": 1}],
+        [{"base": 0, "artifact": "web"}, {"base": 0, "artifact": "web"}],
+    ],
+    ids=["keep", "skip", "zero", "negative", "artifact", "base", "negative base", "no base", "two bases"],
+)
+def test_a_tree_that_does_not_fit_to_its_base(isolated: Isolated, forged: Callable[..., Path], lines: Lines) -> None:
+    """78: a tree difference that asks for what its base does not have is refused."""
+    refused(isolated, forged(tree=lambda _: lines), MalformedError, "tree difference")
+
+
+def test_a_tree_without_bound(isolated: Isolated, forged: Callable[..., Path]) -> None:
+    """67: a tree difference stops where more comes out than the signed manifest says."""
+    entry = {"path": "a" * 200, "type": "file", "mode": "0644"}
+    bundle = forged(tree=lambda lines: [lines[0], *([entry] * 1000)])
+    refused(isolated, bundle, IntegrityError, "larger tree than the signed manifest says")
+
+
+def test_another_tree(isolated: Isolated, forged: Callable[..., Path]) -> None:
+    """78: a tree that is not the one of the signed release manifest is refused."""
+    bundle = forged(tree=lambda lines: lines[:-1])
+    refused(isolated, bundle, IntegrityError, "is not the signed one")
+
+
+def test_a_base_with_another_manifest(isolated: Isolated, forged: Callable[..., Path]) -> None:
+    """78: a difference to a release of the same name with other content, as another site has it, is refused."""
+
+    def other(part: Part) -> Part:
+        return msgspec.structs.replace(part, base=(msgspec.structs.replace(part.base[0], sha256="0" * 64),))
+
+    refused(isolated, forged(part=other), StoreError, "which this site does not hold")
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        lambda part: msgspec.structs.replace(part, trees=part.trees * 2),
+        lambda part: msgspec.structs.replace(part, base=part.base * 2),
+        lambda part: msgspec.structs.replace(part, base=(part.release,)),
+        lambda part: msgspec.structs.replace(part, base=()),
+    ],
+    ids=["two trees", "a base twice", "itself", "no base"],
+)
+def test_a_part_that_contradicts_itself(
+    isolated: Isolated, forged: Callable[..., Path], change: Callable[[Part], Part]
+) -> None:
+    """78: bases and trees must fit to each other and to the release."""
+    refused(isolated, forged(part=change), MalformedError, "difference")
