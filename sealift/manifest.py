@@ -163,7 +163,7 @@ def bundle(content: bytes) -> Bundle:
 
 def _check_difference(part: Part) -> None:
     for each in part.base:
-        check_release(each.name)
+        check_spaced(each.name)
         check_version(each.version)
         _check_blob(each, MANIFEST_MAX)
     for tree in part.trees:

@@ -15,7 +15,7 @@ from . import FORMAT, strict_json
 from .digest import sha256
 from .errors import MalformedError, TrustError
 from .manifest import ReleaseBlob, encode
-from .names import check_release, check_version, visible
+from .names import check_spaced, check_version, visible
 
 RECEIPT_MAX = 16 << 20
 """Bytes of a receipt at most."""
@@ -108,6 +108,6 @@ def read(content: bytes, what: str) -> Statement:
             f"the signature of {what} does not hold", hint="it was changed on the way: carry a new one"
         ) from error
     for release in statement.releases:
-        check_release(release.name)
+        check_spaced(release.name)
         check_version(release.version)
     return statement

@@ -183,10 +183,10 @@ def _request(wanted: str) -> Spec | Reference:
 def _reference(wanted: str) -> Reference:
     from ..exporting import Reference
 
-    name, at, version = wanted.partition("@")
-    if not (name and at and version):
+    label = label_in(wanted)
+    if label is None:
         raise UsageError(f"{safe(wanted)} names no release", hint="write --since NAME@VERSION")
-    return Reference(name=name, version=version)
+    return Reference(name=label[0], version=label[1])
 
 
 def _document(made: Exported) -> dict[str, object]:

@@ -2,17 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from pathlib import Path
 
 import pytest
 from office import rule
 from securesystemslib.signer import CryptoSigner
 from worlds import Connected, Isolated
 
+from bundler import sites
+from installer.receipting import receipt
 from keys.pending import held
 from keys.publishing import delegate, publish_request
 from keys.repository import online_signer
 from sealift.errors import PolicyError
+from sealift.receipt import Statement
 
 
 def test_a_teams_release_crosses_once_the_team_has_signed(
@@ -38,3 +42,32 @@ def test_a_teams_release_crosses_once_the_team_has_signed(
     publish_request(depot, request, signer_for=signer_for, now=connected.now)
     imported = enroll(connected, "site").admit(connected.export(spec, out))
     assert imported.new == ("team-a/shop@1.0.0",)
+
+
+def test_a_teams_next_release_crosses_as_a_difference_by_receipt(
+    connected: Connected, enroll: Callable[[Connected, str], Isolated]
+) -> None:
+    """A receipt names the team's release, and the difference to it is admitted as any other."""
+    depot = connected.depot.folder
+    signer_for = online_signer(depot, lambda _: b"", unsafe_unencrypted=True)
+    holder = CryptoSigner.generate_ed25519()
+    delegate(depot, "team-a", rule([holder], 1), signer_for=signer_for, now=connected.now)
+    site = enroll(connected, "site")
+
+    def cross(version: str, content: str, receipts: Sequence[Statement] = ()) -> Path:
+        spec = connected.spec(version, {"index.html": content.encode()})
+        spec.write_text(spec.read_text().replace("release: shop", "release: team-a/shop"))
+        out = connected.root / f"{version}.sealift"
+        with pytest.raises(PolicyError):
+            connected.export(spec, out, receipts=receipts)
+        (request,) = held(depot)
+        publish_request(depot, request.sign(holder), signer_for=signer_for, now=connected.now)
+        return connected.export(spec, out, receipts=receipts)
+
+    old = "".join(f"line {number}\n" for number in range(50_000))
+    site.admit(cross("1.0.0", old))
+    statement, _ = receipt(site.site, connected.now)
+    sites.introduce(connected.depot, statement, statement.fingerprint)
+    bundle = cross("1.1.0", old + "one more\n", receipts=[statement])
+    assert bundle.stat().st_size < len(old) // 10
+    assert site.admit(bundle).new == ("team-a/shop@1.1.0",)
