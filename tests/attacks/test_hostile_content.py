@@ -367,7 +367,7 @@ MANIFESTS: dict[str, tuple[Spoils, int, str]] = {
     "a missing field": (release(artifacts=None), 4, "missing required field"),
     "no artifacts": (release(artifacts=[]), 4, "no artifacts"),
     "an artifact twice": ({"release": lambda m: {**m, "artifacts": m["artifacts"] * 2}}, 4, "not in order"),
-    "another kind of artifact": ({"artifact": lambda a: {**a, "kind": "oci"}}, 4, "invalid enum value"),
+    "another kind of artifact": ({"artifact": lambda a: {**a, "kind": "cluster"}}, 4, "invalid enum value"),
     "52 an artifact that climbs": ({"artifact": lambda a: {**a, "name": "../web"}}, 4, "no valid name"),
     "58 an artifact in capitals": ({"artifact": lambda a: {**a, "name": "Web"}}, 4, "no valid name"),
     "77 a negative count": ({"artifact": lambda a: {**a, "files": -1}}, 4, "negative size"),
