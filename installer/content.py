@@ -1,21 +1,17 @@
 """The content of an admitted release's files, read piece by piece from the packs, each frame checked before it is used.
 
-What is remembered of a file is which chunks it has, and of those where each lies: about a hundred bytes for each
-chunk of the artifacts that are asked for, whatever their sizes. Of all else in the release only the digests of
-chunks count, since chunks have their numbers by the order in which they first appear.
+What is remembered of a file is which chunks it has, and of every chunk of the release where it lies.
 """
 
 from __future__ import annotations
 
-import hashlib
-import os
 import threading
 from collections.abc import Collection, Iterator
 from dataclasses import dataclass
+from pathlib import Path
 
-from sealift.durable import storing
+from sealift.content import Content, content_of
 from sealift.errors import IntegrityError
-from sealift.frame import unseal
 from sealift.index import Frame
 from sealift.tree import Entry
 
@@ -47,42 +43,22 @@ class Contents:
         Raises:
             IntegrityError: something in the store is damaged.
         """
-        self._store = store
-        self._packs = deployable.part.packs
         self._reading = threading.BoundedSemaphore(READERS)
+        self._content = Content()
         self.files: dict[str, dict[str, File]] = {name: {} for name in artifacts}
         """By artifact and path."""
-        self._places: dict[int, tuple[Frame, int]] = {}
-        """The frame of each chunk that is wanted, and where in its content it starts."""
-        sizes = self._walk(deployable)
-        self._locate(deployable, sizes)
-
-    def _walk(self, deployable: Deployable) -> dict[int, int]:
-        """Note the chunks of each file; return the sizes of all chunks by number."""
-        first: dict[bytes, int] = {}
-        sizes: dict[int, int] = {}
         for artifact in deployable.release.artifacts:
             files = self.files.get(artifact.name)
-            for entry in self._store.entries(artifact):
-                numbers = []
-                for digest, size in entry.pieces():
-                    number = first.setdefault(bytes.fromhex(digest), len(first))
-                    sizes[number] = size
-                    numbers.append(number)
+            for entry in store.entries(artifact):
+                self._content.add(entry)
                 if files is not None and entry.type == "file":
-                    files[entry.path] = _file(entry, numbers)
-        return sizes
+                    files[entry.path] = self._file(entry)
+        part = deployable.part
+        self._content.place(store.frames(part.index), [store.pack(pack) for pack in part.packs])
 
-    def _locate(self, deployable: Deployable, sizes: dict[int, int]) -> None:
-        wanted = {number for files in self.files.values() for file in files.values() for number in file.numbers}
-        for frame in self._store.frames(deployable.part.index):
-            start = 0
-            for number in frame.numbers():
-                if number in wanted:
-                    self._places[number] = (frame, start)
-                start += sizes.get(number, 0)
-        if len(self._places) != len(wanted):
-            raise IntegrityError("the index of this release does not cover its trees")
+    def _file(self, entry: Entry) -> File:
+        numbers = tuple(self._content.numbers[bytes.fromhex(digest)] for digest in entry.chunks)
+        return File(size=entry.size, numbers=numbers, sizes=tuple(size for _, size in entry.pieces()))
 
     def pieces(self, artifact: str, path: str, start: int = 0) -> Iterator[bytes]:
         """The content of a file from the byte `start` on; one frame's content is held meanwhile, and no piece of it.
@@ -91,17 +67,17 @@ class Contents:
             IntegrityError: a pack is missing or damaged.
         """
         file = self.files[artifact][path]
-        held: Frame | None = None
+        held: tuple[Path, Frame] | None = None
         content = memoryview(b"")
         for number, size in zip(file.numbers, file.sizes, strict=True):
             if start >= size:
                 start -= size
                 continue
-            frame, offset = self._places[number]
-            if frame is not held:
+            position, offset = self._content.place_of(number)
+            if (frame := self._content.frames[position]) is not held:
                 content = memoryview(b"")
                 with self._reading:
-                    content, held = memoryview(self._read(frame)), frame
+                    content, held = memoryview(content_of(*frame)), frame
             yield bytes(content[offset + start : offset + size])
             start = 0
 
@@ -117,26 +93,3 @@ class Contents:
                 f"artifact {artifact} has no file {path} of up to {limit} bytes", hint="it was made by a faulty program"
             )
         return b"".join(self.pieces(artifact, path))
-
-    def _read(self, frame: Frame) -> bytes:
-        path = self._store.pack(self._packs[frame.pack])
-        damaged = IntegrityError(
-            f"{path} is missing or damaged",
-            hint="run 'sealift-install verify' for the whole list, then import a bundle that holds it",
-        )
-        try:
-            descriptor = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC)
-        except FileNotFoundError:
-            raise damaged from None
-        try:
-            with storing(path):
-                sealed = os.pread(descriptor, frame.length, frame.offset)
-        finally:
-            os.close(descriptor)
-        if len(sealed) != frame.length or hashlib.sha256(sealed).hexdigest() != frame.sha256:
-            raise damaged
-        return unseal(sealed, frame.size)
-
-
-def _file(entry: Entry, numbers: list[int]) -> File:
-    return File(size=entry.size, numbers=tuple(numbers), sizes=tuple(size for _, size in entry.pieces()))

@@ -6,6 +6,7 @@ decompressed, since chunks that are wanted together mostly lie together.
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import os
 from array import array
@@ -13,6 +14,7 @@ from collections import OrderedDict
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 
+from .durable import storing
 from .errors import IntegrityError
 from .frame import unseal
 from .index import HOLE, Frame
@@ -106,26 +108,38 @@ class Chunks:
             return found
         while self._held and self._used + frame.size > self._room:
             self._used -= len(self._held.popitem(last=False)[1])
-        found = self._held[key] = unseal(_read(path, frame), frame.size)
+        found = self._held[key] = content_of(path, frame, why=", and a difference refers to it")
         self._used += len(found)
         return found
 
 
-def _read(path: Path, frame: Frame) -> bytes:
-    try:
+def content_of(path: Path, frame: Frame, *, why: str = "") -> bytes:
+    """The content of a frame of the pack `path`, once its digest was checked.
+
+    Args:
+        path: the pack.
+        frame: what the index says of the frame.
+        why: what to say in the error besides.
+
+    Raises:
+        IntegrityError: the pack is missing or damaged.
+        StoreError: it cannot be read.
+    """
+    sealed = b""
+    with contextlib.suppress(FileNotFoundError):
         descriptor = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC)
         try:
-            content = os.pread(descriptor, frame.length, frame.offset)
+            with storing(path):
+                sealed = os.pread(descriptor, frame.length, frame.offset)
         finally:
             os.close(descriptor)
-    except FileNotFoundError:
-        content = b""
-    if len(content) != frame.length or hashlib.sha256(content).hexdigest() != frame.sha256:
+    if len(sealed) != frame.length or hashlib.sha256(sealed).hexdigest() != frame.sha256:
         raise IntegrityError(
-            f"{path} is missing or damaged, and a difference refers to it",
-            hint="repair it first: 'sealift-install verify' at a site, a backup at a depot",
+            f"{path} is missing or damaged{why}",
+            hint="'sealift-install verify' gives the whole list at a site: import a bundle that holds it; "
+            "a depot is restored from its backup",
         )
-    return content
+    return unseal(sealed, frame.size)
 
 
 def _unfit() -> IntegrityError:

@@ -6,6 +6,7 @@ import itertools
 import random
 from pathlib import Path
 
+import images
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
@@ -16,6 +17,7 @@ from installer.collecting import collect
 from installer.environment import load
 from installer.store import Store
 from sealift.errors import IntegrityError, StoreError
+from sealift.index import HOLE
 from sealift.progress import Silent
 
 
@@ -200,3 +202,17 @@ def test_any_chain_of_differences_gives_the_files_back(
         isolated.installation.apply(load(isolated.environment(f"{number}", release=name)))
         assert tree_of(isolated.srv / "current") == files
     assert audit(isolated.site, deep=True, workers=2, progress=Silent()).sound
+
+
+def test_images_that_came_as_a_difference_are_deployed_whole(
+    connected: Connected, isolated: Isolated, tmp_path: Path
+) -> None:
+    """Where a frame of the base holds more than the new image, what is between its blobs is passed over."""
+    isolated.admit(connected.export(connected.images("1.0", images.sample(1))))
+    isolated.admit(connected.export(connected.images("1.1", images.sample(2)), since=["shop@1.0"]))
+    part = isolated.site.state.admitted[1].part
+    assert any(HOLE in dict(frame.chunks) for frame in Store(isolated.site.store).frames(part.index))
+    isolated.deploy("1.1", f"{{kind: oci-layout, path: {tmp_path / 'srv'}}}")
+    state = isolated.installation.deployments.state("plant-7")
+    assert state.current is not None
+    assert [problem for _, problem in isolated.installation.inspect(state.current, deep=True)] == [None]
