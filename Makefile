@@ -5,7 +5,7 @@ BIN := .venv/bin
 READY := .venv/.ready
 
 .DEFAULT_GOAL := help
-.PHONY: help venv tools suite test test-quick lint format demo bench bench-pair mutants lock build clean
+.PHONY: help venv tools test test-quick lint format demo bench bench-pair mutants lock build clean
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-11s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -19,10 +19,7 @@ $(READY): requirements.lock pyproject.toml
 tools: ## install the programs that the tests use (tests/servers.txt)
 	@.ci/setup tools
 
-suite: ## fetch the public suite tuf-conformance, where that can be
-	@.ci/setup suite
-
-test: venv tools suite lint ## check and test everything
+test: venv tools lint ## check and test everything
 	@$(BIN)/python -m pytest -n auto
 
 test-quick: venv ## run the tests that take no more than a few seconds each
