@@ -32,7 +32,7 @@ from sealift.waiver import Accepted
 
 from .event import event
 from .folder import STORE
-from .rebuilding import bases_of, rebuild, whole
+from .rebuilding import bases_of, rebuild
 from .site import Site
 from .state import Admitted, State, fallen_versions
 from .store import Store
@@ -117,7 +117,7 @@ def _admit(
         )
     _check_audience(state, opened)
     _check_unchanged(site, opened)
-    bases = [bases_of(site.state, store, content) for content in opened.contents]
+    bases = [bases_of(state, store, content) for content in opened.contents]
     _check_room(bundle, opened, store)
     copied = _Copies(bundle, store, progress)
     parts = []
@@ -125,7 +125,9 @@ def _admit(
         if not content.part.base:
             _keep_listings(bundle, content, store)
             parts.append(content.part)
-        elif (known := site.state.release(content.release.name, content.release.version)) and whole(store, known.part):
+        elif not held:
+            known = state.release(content.release.name, content.release.version)
+            assert known is not None
             copied.present += sum(pack.length for pack in known.part.packs)
             parts.append(known.part)
         else:

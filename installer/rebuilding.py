@@ -76,7 +76,7 @@ class _Made(NamedTuple):
 
 
 def bases_of(state: State, store: Store, content: Offered) -> tuple[Admitted, ...]:
-    """The releases that a difference refers to; none where the release came whole, or is held whole already.
+    """The releases that a difference refers to; none where the release came whole, or the site holds it whole.
 
     Raises:
         StoreError: the site does not hold them all.

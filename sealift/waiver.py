@@ -30,8 +30,6 @@ WAIVER_MAX = 256 * 1024
 """Bytes that the file of a waiver may have."""
 DAYS_MAX = 90
 """Days that a waiver may live."""
-TYPE = "waiver"
-SPEC_VERSION = "1.0"
 
 _ASK = "ask the security team for a waiver of this bundle: `sealift-keys waive`"
 _Time = Annotated[str, Meta(pattern=r"^[0-9]{4}-[0-9]{2}-[0-9]{2}T[0-9]{2}:[0-9]{2}:[0-9]{2}Z\Z")]

@@ -24,7 +24,6 @@ DOCKER_LIST = "application/vnd.docker.distribution.manifest.list.v2+json"
 MANIFESTS = (OCI_INDEX, OCI_MANIFEST, DOCKER_LIST, DOCKER_MANIFEST)
 """The media types that are understood, in the order in which a registry is asked for them."""
 INDEXES = frozenset({OCI_INDEX, DOCKER_LIST})
-EMPTY_CONFIG = "application/vnd.oci.empty.v1+json"
 
 MANIFEST_MAX = 4 << 20
 """Bytes of a manifest or an index at most, as registries have it."""

@@ -6,7 +6,7 @@ Docker's short names are read as Docker reads them: `debian` is `docker.io/libra
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 from ..errors import MalformedError
 from ..names import visible
@@ -114,8 +114,3 @@ def hex_of(digest: str) -> str:
 def fallback_tag(digest: str) -> str:
     """The tag under which a registry without the referrers API lists what refers to `digest` (OCI 1.1)."""
     return digest.replace(":", "-")
-
-
-def with_tag(name: Name, tag: str | None) -> Name:
-    """`name` with another tag, and without a digest."""
-    return replace(name, tag=tag, digest=None)
