@@ -14,8 +14,8 @@ from sealift.oci.model import MANIFEST_MAX, Descriptor
 from sealift.oci.names import is_digest
 
 from .content import Contents
+from .deployable import Deployable
 from .store import Store
-from .writing import Deployable
 
 _HINT = "it was made by a faulty program: ask who exported it"
 

@@ -9,11 +9,12 @@ from typing import Any, Literal
 
 from sealift.errors import UsageError
 
+from .deployable import identity_of
 from .deployments import Deployed, State
 from .environment import Environment
 from .state import Admitted
 from .state import State as SiteState
-from .targets import Sight, identity_of
+from .targets import Sight
 
 
 @dataclass(frozen=True, kw_only=True)

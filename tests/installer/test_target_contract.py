@@ -15,8 +15,9 @@ from worlds import Connected, Isolated
 
 import installer.targets
 from installer.applying import Installation
+from installer.deployable import identity_of
 from installer.deployments import Deployed
-from installer.targets import NOT_KINDS, Prunable, Target, identity_of
+from installer.targets import NOT_KINDS, Prunable, Target
 from sealift.errors import DeployError, SealiftError, UsageError
 from sealift.plugins import kinds
 
