@@ -33,7 +33,14 @@ class Outcome:
     """The end of what it wrote."""
 
 
-def run(arguments: Sequence[str], *, timeout: float, folder: Path | None, variables: Mapping[str, str]) -> Outcome:
+def run(
+    arguments: Sequence[str],
+    *,
+    timeout: float,
+    folder: Path | None,
+    variables: Mapping[str, str],
+    errors: bool = True,
+) -> Outcome:
     """Run a program and wait for it.
 
     Args:
@@ -41,6 +48,7 @@ def run(arguments: Sequence[str], *, timeout: float, folder: Path | None, variab
         timeout: seconds after which it is killed.
         folder: where it runs; `/` by default.
         variables: what its environment holds besides PATH, LANG and HOME.
+        errors: whether its output includes what it writes to standard error.
     """
     environment = {"PATH": PATH, "LANG": "C.UTF-8", "HOME": os.environ.get("HOME", "/"), **variables}
     process: subprocess.Popen[bytes] | None = None
@@ -50,7 +58,7 @@ def run(arguments: Sequence[str], *, timeout: float, folder: Path | None, variab
                 list(arguments),
                 stdin=subprocess.DEVNULL,
                 stdout=subprocess.PIPE,
-                stderr=subprocess.STDOUT,
+                stderr=subprocess.STDOUT if errors else subprocess.DEVNULL,
                 cwd=folder or "/",
                 env=environment,
                 start_new_session=True,
