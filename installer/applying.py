@@ -20,7 +20,7 @@ from sealift.progress import Progress
 
 from .deployable import Deployable
 from .deployments import Deployed, Deployments, Journal, Phase, State
-from .environment import Environment
+from .environment import Environment, TargetWanted
 from .filling import Filling, filled
 from .filling import key as variant_key
 from .health import unhealthy
@@ -29,6 +29,7 @@ from .planning import Plan, former, plan_apply, plan_rollback, wanted
 from .site import Site
 from .state import Admitted
 from .store import Store
+from .strategies import Composed
 from .targets import Sight, Staged, Target, Workplace
 
 _CHANGED = (
@@ -69,7 +70,11 @@ class Installation:
         self._clock = clock
 
     def targets(self, environment: Environment, operation: str | None = None) -> list[Target]:
-        """The targets that an environment declares.
+        """The targets of an environment, as its strategy puts them together."""
+        return [target for _, target in self._composed(environment, operation)]
+
+    def _composed(self, environment: Environment, operation: str | None = None) -> Composed:
+        """The targets of an environment, each with its kind.
 
         Args:
             environment: what is declared.
@@ -92,7 +97,19 @@ class Installation:
             rooms=self.deployments.rooms(environment.name),
             operation=operation,
         )
-        return [known[each.kind].target(each.settings, workplace) for each in environment.targets]
+        strategies = kinds("installer.strategies", "sealift.strategies")
+        if (strategy := environment.strategy).kind not in strategies:
+            raise UsageError(
+                f"environment {environment.name} has the unknown strategy {strategy.kind!r}",
+                hint="install what offered that strategy when it was deployed",
+            )
+
+        def make(wanted: TargetWanted) -> Target:
+            target: Target = known[wanted.kind].target(wanted.settings, workplace)
+            return target
+
+        composed: Composed = strategies[strategy.kind].compose(strategy.settings, environment.targets, make, workplace)
+        return composed
 
     def plan(self, environment: Environment, *, locked: bool = False) -> Plan:
         """What `apply` of this environment would do now.
@@ -200,7 +217,10 @@ class Installation:
         return deployable, False
 
     def _seen(self, environment: Environment) -> list[Sight]:
-        return [Sight(place=target.place, serving=target.current()) for target in self.targets(environment)]
+        return [
+            Sight(kind=kind, place=target.place, serving=target.current())
+            for kind, target in self._composed(environment)
+        ]
 
     def _operate(self, name: str, planned: Callable[[], Plan]) -> Outcome:
         with self.site.lock():

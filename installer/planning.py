@@ -156,7 +156,7 @@ def plan_apply(
         time=now,
         variant=filling.variant,
     )
-    steps = _steps(environment, deployed, seen)
+    steps = _steps(deployed, seen)
     serving = before.current
     again = serving is not None and serving.identity == deployed.identity
     after = State(environment=environment.name, current=deployed, previous=before.previous if again else before.current)
@@ -196,21 +196,21 @@ def plan_rollback(
         admitted=admitted,
         before=before,
         after=State(environment=before.environment, current=deployed, previous=before.current),
-        steps=_steps(environment, deployed, seen),
+        steps=_steps(deployed, seen),
         rules=("none: whatever this site has admitted may be deployed",),
         filling=filling,
     )
 
 
-def _steps(environment: Environment, deployed: Deployed, seen: Sequence[Sight]) -> tuple[Step, ...]:
+def _steps(deployed: Deployed, seen: Sequence[Sight]) -> tuple[Step, ...]:
     identity = deployed.identity
     return tuple(
         Step(
-            kind=target.kind,
+            kind=sight.kind,
             place=sight.place,
             action="none" if sight.serving == identity else "switch",
             before=sight.serving,
             after=identity,
         )
-        for target, sight in zip(environment.targets, seen, strict=True)
+        for sight in seen
     )

@@ -93,10 +93,10 @@ def _env(where: tuple[str, ...]) -> bytes:
 
 
 def _command(where: tuple[str, ...]) -> bytes:
-    outcome = commands.run(where, timeout=TIMEOUT, folder=None, variables={}, errors=False)
+    outcome = commands.run(where, timeout=TIMEOUT, folder=None, variables={}, answer_max=SECRET_MAX + 1)
     if outcome.problem:
         raise _Missing(f"{where[0]} {outcome.problem}")
-    return outcome.output.encode()
+    return outcome.answer
 
 
 _READERS = {"file": _file, "env": _env, "command": _command}
