@@ -9,6 +9,7 @@ from pathlib import Path
 
 import jsonschema
 import pytest
+from example_program import example
 from gitserver import repository
 from images import sample
 from registries import registry
@@ -22,7 +23,7 @@ from installer.targets import NOT_KINDS, Prunable, Target
 from sealift.errors import DeployError, SealiftError, UsageError
 from sealift.plugins import kinds
 
-KINDS = ["directory", "gitops", "oci-layout", "oci-layout-tar", "registry"]
+KINDS = ["command", "directory", "gitops", "oci-layout", "oci-layout-tar", "registry"]
 
 
 @dataclass
@@ -96,8 +97,22 @@ def case(
     if kind == "gitops":
         yield _gitops(isolated, tmp_path)
         return
+    if kind == "command":
+        (tmp_path / "live").mkdir()
+        settings = f"{{kind: command, command: [{example(tmp_path)}, {tmp_path / 'live'}], path: {place}}}"
+        yield Case(
+            kind=kind, site=isolated, settings=settings, harm=damage, theirs=lambda: _theirs(tmp_path / "live/live")
+        )
+        return
     settings = f"{{kind: {kind.removesuffix('-tar')}, path: {place}{', form: tar' if kind.endswith('-tar') else ''}}}"
     yield Case(kind=kind, site=isolated, settings=settings, harm=damage)
+
+
+def _theirs(path: Path) -> Callable[[], bool]:
+    """Something that is not ours, under a name that we use."""
+    path.parent.mkdir(exist_ok=True)
+    path.write_text("mine")
+    return lambda: path.read_text() == "mine"
 
 
 def _gitops(site: Isolated, tmp_path: Path) -> Case:
@@ -196,13 +211,7 @@ def test_it_keeps_what_it_may_return_to(case: Case) -> None:
 
 def test_what_is_not_ours_is_left_alone(case: Case, tmp_path: Path) -> None:
     """Something else where the target begins is an error before anything is done."""
-
-    def link() -> Callable[[], bool]:
-        (tmp_path / "srv").mkdir()
-        (tmp_path / "srv/current").write_text("mine")
-        return lambda: (tmp_path / "srv/current").read_text() == "mine"
-
-    untouched = (case.theirs or link)()
+    untouched = case.theirs() if case.theirs else _theirs(tmp_path / "srv/current")
     with pytest.raises(SealiftError):
         case.deploy("1.0")
     assert untouched()
