@@ -23,7 +23,7 @@ PACK_MAX = 1 << 30
 """Bytes of a pack at most."""
 AUDIENCE_MAX = 1000
 """Sites that a bundle may be for."""
-Kind = Literal["files", "oci"]
+Kind = Literal["files", "oci", "wheels", "npm", "debs"]
 BASES_MAX = 8
 """Releases that a difference refers to at most."""
 T = TypeVar("T", bound=msgspec.Struct)
