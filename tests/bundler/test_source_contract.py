@@ -18,10 +18,12 @@ from typing import Any
 
 import jsonschema
 import pytest
+from gitserver import repository
 from images import Pile
 
 import bundler.sources
 from bundler.sources import Found, Source, Workshop, problems_of, reaches
+from bundler.sources import git as git_source
 from bundler.sources import oci as oci_source
 from bundler.sources import path as path_source
 from bundler.sources import url as url_source
@@ -67,7 +69,15 @@ def _oci(origin: Path, _: str) -> tuple[Source, dict[str, Any], dict[str, Any]]:
     return oci_source, {"image": "oci:origin/b/layout:1.0", **known_as}, {"image": "oci:nowhere:1.0", **known_as}
 
 
+def _git(origin: Path, _: str) -> tuple[Source, dict[str, Any], dict[str, Any]]:
+    made = repository(origin / "b" / "repository.git")
+    run = ("100755", made.blob(ORIGIN["b/run"]))
+    want = {"ref": "main", "commit": made.commit({"b": {"run": run, "plain": b"content"}, "a": b"", "z": b"z" * 3000})}
+    return git_source, {"repository": "origin/b/repository.git", **want}, {"repository": "nowhere", **want}
+
+
 CASES: dict[str, Callable[[Path, str], tuple[Source, dict[str, Any], dict[str, Any]]]] = {
+    "git": _git,
     "oci": _oci,
     "path": _path,
     "url": _url,
