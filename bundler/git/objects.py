@@ -15,7 +15,8 @@ from typing import NamedTuple
 
 from sealift.errors import MalformedError
 
-from .program import Git, started
+from ..programs import started
+from .program import Git
 
 PIECE = 1 << 20
 """Bytes that are read at once."""

@@ -4,37 +4,24 @@ Of the operator's configuration only what says how a server is reached is carrie
 proxies, certificates, other addresses for servers, and how ssh is started. Hooks, filters, templates, aliases
 and defaults are not, nor what would switch off TLS. Nobody is asked for a password: a helper knows it, or git fails.
 
-Invariants: a program is bounded in time without progress, in what it says, and in the bytes that it stores; it
-and its children end with the run.
+How a program is bounded and ended: `bundler.programs`.
 """
 
 from __future__ import annotations
 
-import contextlib
 import os
 import re
-import selectors
 import shutil
-import signal
-import subprocess
-import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import Any
 
-from sealift import interrupt
 from sealift.durable import storing
 from sealift.errors import SourceError
 from sealift.names import visible
 
+from ..programs import run
 from ..web import CA_VARIABLES
 from .address import Address
-
-OUTPUT_MAX = 16 << 20
-"""Bytes of what a command may say."""
-STALLED = 300.0
-"""Seconds without a byte, after which a command is killed."""
-_STEP = 0.2
 
 _KEPT = {
     "GIT_ASKPASS",
@@ -188,70 +175,10 @@ class Git:
         shown: str = "git",
         tick: Callable[[], int] | None = None,
     ) -> bytes:
-        with started(command, variables, self.folder) as process:
-            output, said = _collected(process, shown, tick)
-            process.wait()
-        if process.returncode:
+        code, output, said = run(command, variables, self.folder, shown=shown, tick=tick)
+        if code:
             raise _failure(shown, said.decode("utf-8", "replace"))
         return output
-
-
-@contextlib.contextmanager
-def started(command: Sequence[str], variables: dict[str, str], folder: Path) -> Iterator[subprocess.Popen[bytes]]:
-    """A program with pipes, in a session of its own, which ends with the block, and its children too."""
-    process: subprocess.Popen[bytes] | None = None
-    try:
-        with interrupt.held_back():
-            process = subprocess.Popen(
-                list(command),
-                stdin=subprocess.PIPE,
-                stdout=subprocess.PIPE,
-                stderr=subprocess.PIPE,
-                cwd=folder if folder.is_dir() else "/",
-                env=variables,
-                start_new_session=True,
-            )
-        yield process
-    finally:
-        if process is not None:
-            with contextlib.suppress(ProcessLookupError, PermissionError):
-                os.killpg(process.pid, signal.SIGKILL)
-            process.wait()
-            for pipe in (process.stdin, process.stdout, process.stderr):
-                if pipe is not None:
-                    with contextlib.suppress(OSError):
-                        pipe.close()
-
-
-def _collected(process: subprocess.Popen[bytes], shown: str, tick: Callable[[], int] | None) -> tuple[bytes, bytes]:
-    """All that a program writes to standard output, and the end of what it writes to standard error."""
-    assert process.stdin
-    assert process.stdout
-    assert process.stderr
-    process.stdin.close()
-    output, said, grown = bytearray(), b"", 0
-    moved = time.monotonic()
-    with selectors.DefaultSelector() as selector:
-        selector.register(process.stdout, selectors.EVENT_READ)
-        selector.register(process.stderr, selectors.EVENT_READ)
-        while selector.get_map():
-            ready: list[tuple[selectors.SelectorKey, Any]] = selector.select(_STEP)
-            for key, _ in ready:
-                piece = os.read(key.fd, 1 << 16)
-                if not piece:
-                    selector.unregister(key.fileobj)
-                elif key.fileobj is process.stdout:
-                    output += piece
-                else:
-                    said = (said + piece)[-OUTPUT_MAX // 256 :]
-            if len(output) > OUTPUT_MAX:
-                raise SourceError(f"{shown}: git says more than {OUTPUT_MAX} bytes")
-            now = tick() if tick else 0
-            if ready or now > grown:
-                moved, grown = time.monotonic(), max(now, grown)
-            elif time.monotonic() - moved > STALLED:
-                raise SourceError(f"{shown}: nothing came for {STALLED:g} seconds", hint="try again later")
-    return bytes(output), said
 
 
 def _failure(shown: str, said: str) -> SourceError:

@@ -11,7 +11,8 @@ from typing import Any
 import pytest
 from gitserver import Repository, repository
 
-from bundler.git import program, walking
+from bundler import programs
+from bundler.git import walking
 from bundler.sources import Workshop
 from bundler.sources import git as source
 from sealift.errors import MalformedError, SealiftError, SourceError
@@ -166,7 +167,7 @@ def test_another_commit_than_was_asked_for_is_refused(hostile: Repository, tmp_p
 
 def test_a_server_that_says_nothing_is_left(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Attack 83: a connection that is taken and never answered."""
-    monkeypatch.setattr(program, "STALLED", 0.5)
+    monkeypatch.setattr(programs, "STALLED", 0.5)
     workshop = Workshop(base=tmp_path, cache=tmp_path / "cache", progress=Silent())
     with socket.create_server(("127.0.0.1", 0)) as silent:
         want = {"repository": f"http://127.0.0.1:{silent.getsockname()[1]}/a.git", "ref": "main", "unsafe_http": True}
