@@ -115,7 +115,7 @@ class Root:
         }
         if self._asked.archives:
             settings |= {"Dir::Etc::sourcelist": "/dev/null", "Dir::Etc::sourceparts": folder / "sources"}
-        cleared = ("APT::Architectures", "APT::Update::Pre-Invoke", "APT::Update::Post-Invoke")
+        cleared: tuple[str, ...] = ("APT::Architectures", "APT::Update::Pre-Invoke", "APT::Update::Post-Invoke")
         cleared += ("APT::Update::Post-Invoke-Success", "APT::Solver", "APT::NeverAutoRemove", "Acquire::Languages")
         lines = [f"#clear {name};" for name in cleared]
         return "\n".join([*lines, *(f'{name} "{value}";' for name, value in settings.items())]) + "\n"

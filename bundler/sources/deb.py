@@ -28,7 +28,8 @@ if TYPE_CHECKING:
     from ..apt.root import Item
 
 KIND = "debs"
-URL_MAX = 4096
+DEBS_MAX = 8 << 20
+DEBS = "^[!-~]+( [!-~]+){5}(\\n[!-~]+( [!-~]+){5})*$"
 WORD = "^[A-Za-z0-9][A-Za-z0-9._/+~-]*$"
 ARCHITECTURE = "^[a-z0-9][a-z0-9-]*$"
 _PATH = {"type": "string", "minLength": 1, "maxLength": 4096, "pattern": "^[^\\u0000\\n]*$"}
@@ -82,6 +83,12 @@ SCHEMA: Mapping[str, Any] = {
             **_PATH,
             "description": "A status file of dpkg, of a base image: what it has is left out.",
         },
+        "debs": {
+            "type": "string",
+            "maxLength": DEBS_MAX,
+            "pattern": DEBS,
+            "description": "What is needed, a package on each line; `sealift-bundle lock` finds it out.",
+        },
     },
     "required": ["packages", "architecture"],
     "additionalProperties": False,
@@ -109,9 +116,9 @@ class _Want(msgspec.Struct, frozen=True, kw_only=True):
     repositories: Annotated[tuple[_Repository, ...], msgspec.Meta(min_length=1, max_length=64)] | None = None
     recommends: bool = False
     installed: _Path | None = None
-    debs: Annotated[str, msgspec.Meta(max_length=8 << 20)] | None = None
-    """What is needed, one package on a line; only a lock says it."""
-    asked: Annotated[str, msgspec.Meta(max_length=64)] = ""
+    debs: Annotated[str, msgspec.Meta(max_length=DEBS_MAX)] | None = None
+    """What is needed: name, version, architecture, bytes, SHA-256 and address of a package on each line."""
+    asked: Annotated[str, msgspec.Meta(max_length=64)] | None = None
     """The digest of what was asked for; only a lock says it."""
     signers: Annotated[str, msgspec.Meta(max_length=1 << 16)] = ""
 
@@ -317,7 +324,7 @@ def _debs(text: str) -> list[Deb]:
         words = line.split(" ")
         if len(words) != 6 or not re.fullmatch("[0-9]{1,15}", words[3]) or not re.fullmatch("[0-9a-f]{64}", words[4]):
             raise UsageError("source deb: the lock's `debs` is not as it was written", hint=_PIN)
-        deb = Deb(*words[:3], int(words[3]), *words[4:])
+        deb = Deb(words[0], words[1], words[2], int(words[3]), words[4], words[5])
         forms = ((PACKAGE, deb.name), (VERSION, deb.version), (ARCH, deb.architecture))
         if not all(form.fullmatch(each) for form, each in forms) or not deb.url.startswith(
             ("http:", "https:", "file:")
@@ -331,7 +338,7 @@ def _pinned(want: _Want, base: Path) -> list[Deb]:
     """The packages that the lock pins, if it was made for what the spec says."""
     if want.debs is None:
         raise SourceError("no lock says which packages are needed", hint=_PIN)
-    if want.asked != _asked(want, base).digest:
+    if want.asked not in (None, _asked(want, base).digest):
         raise UsageError(
             "source deb: the spec asks for other packages, repositories or installed ones than the lock was made for",
             hint="run `sealift-bundle lock`",

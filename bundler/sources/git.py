@@ -11,7 +11,7 @@ from __future__ import annotations
 import contextlib
 import os
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
@@ -22,12 +22,11 @@ from sealift.durable import locked, make_folder
 from sealift.errors import IntegrityError, MalformedError, SourceError, TrustError, UsageError
 from sealift.names import check_path, visible
 
-from . import Found, Workshop
+from . import Found, Trace, Workshop
 
 if TYPE_CHECKING:
     from ..git.address import Address
     from ..git.gathering import Gathering
-    from ..git.objects import Objects
     from ..git.walking import Place
 
 REPOSITORY_MAX = 4096
@@ -106,6 +105,8 @@ class _Want(msgspec.Struct, frozen=True, kw_only=True):
     commit: Annotated[str, msgspec.Meta(pattern=ID[:-1] + "\\Z")] | None = None
     tag: Annotated[str, msgspec.Meta(pattern=ID[:-1] + "\\Z")] | None = None
     """The tag object that `ref` stood for; only a lock says it."""
+    signers: Annotated[str, msgspec.Meta(max_length=4096)] = ""
+    """Who signed it, where `verify` asked; only a lock says it."""
     folder: Annotated[str, msgspec.Meta(min_length=1, max_length=3072)] | None = None
     submodules: bool | None = None
     lfs: Literal["refuse", "pointers"] = "refuse"
@@ -152,23 +153,48 @@ def collect(want: Mapping[str, Any], workshop: Workshop) -> Iterator[Found]:
 
 
 def pin(want: Mapping[str, Any], workshop: Workshop) -> Mapping[str, Any]:
-    """The commit's id as `commit` and, where `ref` is an annotated tag, that tag's as `tag`.
+    """The commit's id as `commit`, that of an annotated tag as `tag`, and who signed it as `signers`.
 
     Raises:
         UsageError: a key has the wrong form.
         SourceError: the repository cannot be asked, or has no such name.
+        TrustError: it is not signed as `verify` wants.
         StoreError: the cache cannot be written.
     """
     asked = _parse(want)
     address = _address(asked, workshop.base)
-    if re.fullmatch(ID, asked.ref):
-        return {"commit": asked.ref}
-    if asked.commit is not None:
-        return {"commit": asked.commit}
     make_folder(workshop.cache)
     with locked(workshop.cache / "lock", what=f"the cache {workshop.cache}"):
-        resolved = _gathering(workshop, "0" * 40).resolve(address, asked.ref)
-    return {"commit": resolved.commit} | ({"tag": resolved.tag} if resolved.tag else {})
+        if asked.pinned is not None:
+            pins = {"commit": asked.pinned}
+        else:
+            resolved = _gathering(workshop, "0" * 40).resolve(address, asked.ref)
+            pins = {"commit": resolved.commit} | ({"tag": resolved.tag} if resolved.tag else {})
+        if asked.verify is not None:
+            sure = msgspec.structs.replace(asked, tag=pins.get("tag"))
+            with _opened(sure, address, pins["commit"], _gathering(workshop, pins["commit"])) as (place, _):
+                pins["signers"] = ", ".join(_signers(sure, asked.verify, place, workshop.base))
+    return pins
+
+
+def traces(want: Mapping[str, Any]) -> Iterable[Trace]:
+    """The commit, its repository and who signed it.
+
+    Raises:
+        UsageError: a key has the wrong form.
+    """
+    asked = _parse(want)
+    address = _address(asked, Path("/"))
+    signed = "signature of the " + ("tag" if asked.tag else "commit") if asked.signers else ""
+    return [
+        Trace(
+            name=asked.ref,
+            uri="" if address.protocol == "file" else address.url,
+            digest={"gitCommit": asked.pinned} if asked.pinned else {},
+            signature=signed,
+            signers=tuple(asked.signers.split(", ")) if asked.signers else (),
+        )
+    ]
 
 
 def lint(want: Mapping[str, Any], base: Path, *, pinned: bool) -> list[Problem]:
@@ -247,13 +273,16 @@ def _gathering(workshop: Workshop, name: str) -> Gathering:
     return Gathering(workshop.cache, workshop.spare, form_of(name), workshop.progress)
 
 
-def _entries(asked: _Want, address: Address, commit: str, gathering: Gathering, workshop: Workshop) -> list[Found]:
-    from ..git.modules import modules
+@contextlib.contextmanager
+def _opened(
+    asked: _Want, address: Address, commit: str, gathering: Gathering
+) -> Iterator[tuple[Place, Callable[[Address, str, int], Place]]]:
+    """The commit, fetched where it is not here, and what opens others likewise."""
     from ..git.objects import Objects
-    from ..git.walking import Asked, Place, Walk
+    from ..git.walking import Place
 
+    running: dict[Path, Objects] = {}
     with contextlib.ExitStack() as stack:
-        running: dict[Path, Objects] = {}
 
         def enter(where: Address, wanted: str, nested: int, name: str | None = None) -> Place:
             git = gathering.gather(where, name or wanted)
@@ -261,9 +290,16 @@ def _entries(asked: _Want, address: Address, commit: str, gathering: Gathering, 
                 running[git.folder] = stack.enter_context(Objects(git))
             return Place(running[git.folder], where, wanted, nested)
 
-        place = enter(address, commit, 0, asked.tag if asked.verify else None)
+        yield enter(address, commit, 0, asked.tag if asked.verify else None), enter
+
+
+def _entries(asked: _Want, address: Address, commit: str, gathering: Gathering, workshop: Workshop) -> list[Found]:
+    from ..git.modules import modules
+    from ..git.walking import Asked, Walk
+
+    with _opened(asked, address, commit, gathering) as (place, enter):
         if asked.verify is not None:
-            _check_signature(asked, asked.verify, place, workshop.base)
+            _signers(asked, asked.verify, place, workshop.base)
         walk = Walk(
             asked=Asked(asked.folder or "", asked.submodules, asked.lfs == "pointers"),
             cache=workshop.cache,
@@ -274,7 +310,7 @@ def _entries(asked: _Want, address: Address, commit: str, gathering: Gathering, 
         return walk.walk(place)
 
 
-def _check_signature(asked: _Want, verify: _Verify, place: Place, base: Path) -> tuple[str, ...]:
+def _signers(asked: _Want, verify: _Verify, place: Place, base: Path) -> tuple[str, ...]:
     """Who signed the tag, or the commit where there is none."""
     from ..git.signing import OBJECT_MAX, signers
     from ..scratch import scratch

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import os
 import subprocess
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -395,23 +395,6 @@ def test_a_signature_for_another_content_is_refused(
     want = {"repository": address(https_git, remote), "ref": "main", "verify": {"allowed_signers": "allowed"}}
     with pytest.raises(TrustError):
         collect(want, workshop)
-
-
-@pytest.fixture(scope="session")
-def gnupg(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
-    """A GnuPG home with a key, one that has expired, and their keyrings beside them."""
-    need("gpgv")
-    folder = tmp_path_factory.mktemp("gnupg")
-    folder.chmod(0o700)
-    for name, expires, faked in (("good", "0", []), ("old", "1d", ["--faked-system-time", "20200101T000000"])):
-        command = ["gpg", "--homedir", str(folder), "--batch", "--passphrase", "", *faked, "--quick-generate-key"]
-        subprocess.run([need("gpg"), *command[1:], f"{name}@example.org", "ed25519", "sign", expires], check=True)
-        for armour in ("", "--armor"):
-            to = folder / (name + (".asc" if armour else ".pgp"))
-            flags = ["--homedir", str(folder), "--batch", *([armour] if armour else [])]
-            subprocess.run(["gpg", *flags, "--output", str(to), "--export", f"{name}@example.org"], check=True)
-    yield folder
-    subprocess.run(["gpgconf", "--homedir", str(folder), "--kill", "all"], check=True)
 
 
 def test_a_commit_signed_by_openpgp_is_checked(
