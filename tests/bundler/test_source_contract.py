@@ -18,10 +18,15 @@ from typing import Any
 
 import jsonschema
 import pytest
+from debian import Repository
+from gitserver import repository
 from images import Pile
+from registries import need
 
 import bundler.sources
 from bundler.sources import Found, Source, Workshop, problems_of, reaches, traces_of
+from bundler.sources import deb as deb_source
+from bundler.sources import git as git_source
 from bundler.sources import oci as oci_source
 from bundler.sources import path as path_source
 from bundler.sources import url as url_source
@@ -67,7 +72,29 @@ def _oci(origin: Path, _: str) -> tuple[Source, dict[str, Any], dict[str, Any]]:
     return oci_source, {"image": "oci:origin/b/layout:1.0", **known_as}, {"image": "oci:nowhere:1.0", **known_as}
 
 
+def _git(origin: Path, _: str) -> tuple[Source, dict[str, Any], dict[str, Any]]:
+    made = repository(origin / "b" / "repository.git")
+    run = ("100755", made.blob(ORIGIN["b/run"]))
+    want = {"ref": "main", "commit": made.commit({"b": {"run": run, "plain": b"content"}, "a": b"", "z": b"z" * 3000})}
+    return git_source, {"repository": "origin/b/repository.git", **want}, {"repository": "nowhere", **want}
+
+
+def _deb(origin: Path, _: str) -> tuple[Source, dict[str, Any], dict[str, Any]]:
+    made = Repository(origin.parent.parent / "archive", (origin.parent.parent / "gnupg").resolve())
+    made.deb("app", Depends="lib")
+    made.deb("lib")
+    made.publish()
+    keyring = str(made.home / "good.asc")
+    repositories = [{"url": str(made.folder), "suites": ["stable"], "keyring": keyring}]
+    want: dict[str, Any] = {"packages": ["app"], "architecture": "amd64", "repositories": repositories}
+    workshop = Workshop(base=origin.parent, cache=origin.parent.parent / "pinning", progress=Silent())
+    gone = {"debs": f"lib 1.0 all 5 {'0' * 64} file:/nowhere/lib.deb"}
+    return deb_source, {**want, "debs": deb_source.pin(want, workshop)["debs"]}, {**want, **gone}
+
+
 CASES: dict[str, Callable[[Path, str], tuple[Source, dict[str, Any], dict[str, Any]]]] = {
+    "deb": _deb,
+    "git": _git,
     "oci": _oci,
     "path": _path,
     "url": _url,
@@ -102,9 +129,12 @@ def server(origin: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[str]:
 @pytest.fixture(params=sorted(CASES))
 def case(request: pytest.FixtureRequest, origin: Path, server: str, tmp_path: Path) -> Case:
     """Each source in turn."""
+    if request.param == "deb":
+        need("apt-get")
+        (tmp_path / "gnupg").symlink_to(request.getfixturevalue("gnupg"))
     source, want, missing = CASES[request.param](origin, server)
     workshop = Workshop(base=origin.parent, cache=tmp_path / "cache", progress=Silent())
-    return Case(source=source, want=want, missing=missing, workshop=workshop, local=request.param != "url")
+    return Case(source=source, want=want, missing=missing, workshop=workshop, local=request.param not in ("deb", "url"))
 
 
 def _same(entries: list[Found]) -> list[Found]:
