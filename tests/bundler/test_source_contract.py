@@ -19,11 +19,13 @@ from typing import Any
 import jsonschema
 import pytest
 from images import Pile
+from wheelhouse import wheel
 
 import bundler.sources
 from bundler.sources import Found, Source, Workshop, problems_of, reaches, traces_of
 from bundler.sources import oci as oci_source
 from bundler.sources import path as path_source
+from bundler.sources import pypi as pypi_source
 from bundler.sources import url as url_source
 from sealift.errors import SourceError, UsageError
 from sealift.names import check_link, check_path
@@ -67,9 +69,24 @@ def _oci(origin: Path, _: str) -> tuple[Source, dict[str, Any], dict[str, Any]]:
     return oci_source, {"image": "oci:origin/b/layout:1.0", **known_as}, {"image": "oci:nowhere:1.0", **known_as}
 
 
+def _pypi(origin: Path, server: str) -> tuple[Source, dict[str, Any], dict[str, Any]]:
+    name, content = wheel("plain")
+    (origin / "simple" / "plain").mkdir(parents=True)
+    (origin / name).write_bytes(content)
+    digest = hashlib.sha256(content).hexdigest()
+    (origin / "simple" / "plain" / "index.html").write_text(f'<a href="{server}/{name}#sha256={digest}">{name}</a>')
+    (origin.parent / "requirements.txt").write_text(f"plain==1.0 --hash=sha256:{digest}\n")
+    want: dict[str, Any] = {"lockfile": "requirements.txt", "python": ["3.11"], "platforms": ["manylinux_2_28_x86_64"]}
+    want["index"] = [f"{server}/simple"]
+    want["lockfile_sha256"] = hashlib.sha256((origin.parent / "requirements.txt").read_bytes()).hexdigest()
+    line = f"{digest} {len(content)} {name} {server}"
+    return pypi_source, {**want, "files": [f"{line}/{name}"]}, {**want, "files": [f"{line}/nowhere/{name}"]}
+
+
 CASES: dict[str, Callable[[Path, str], tuple[Source, dict[str, Any], dict[str, Any]]]] = {
     "oci": _oci,
     "path": _path,
+    "pypi": _pypi,
     "url": _url,
 }
 
@@ -104,7 +121,7 @@ def case(request: pytest.FixtureRequest, origin: Path, server: str, tmp_path: Pa
     """Each source in turn."""
     source, want, missing = CASES[request.param](origin, server)
     workshop = Workshop(base=origin.parent, cache=tmp_path / "cache", progress=Silent())
-    return Case(source=source, want=want, missing=missing, workshop=workshop, local=request.param != "url")
+    return Case(source=source, want=want, missing=missing, workshop=workshop, local=request.param in ("oci", "path"))
 
 
 def _same(entries: list[Found]) -> list[Found]:
