@@ -22,6 +22,7 @@ from debian import Repository
 from gitserver import repository
 from images import Pile
 from registries import need
+from wheelhouse import wheel
 
 import bundler.sources
 from bundler.sources import Found, Source, Workshop, problems_of, reaches, traces_of
@@ -29,6 +30,7 @@ from bundler.sources import deb as deb_source
 from bundler.sources import git as git_source
 from bundler.sources import oci as oci_source
 from bundler.sources import path as path_source
+from bundler.sources import pypi as pypi_source
 from bundler.sources import url as url_source
 from sealift.errors import SourceError, UsageError
 from sealift.names import check_link, check_path
@@ -92,11 +94,26 @@ def _deb(origin: Path, _: str) -> tuple[Source, dict[str, Any], dict[str, Any]]:
     return deb_source, {**want, "debs": deb_source.pin(want, workshop)["debs"]}, {**want, **gone}
 
 
+def _pypi(origin: Path, server: str) -> tuple[Source, dict[str, Any], dict[str, Any]]:
+    name, content = wheel("plain")
+    (origin / "simple" / "plain").mkdir(parents=True)
+    (origin / name).write_bytes(content)
+    digest = hashlib.sha256(content).hexdigest()
+    (origin / "simple" / "plain" / "index.html").write_text(f'<a href="{server}/{name}#sha256={digest}">{name}</a>')
+    (origin.parent / "requirements.txt").write_text(f"plain==1.0 --hash=sha256:{digest}\n")
+    want: dict[str, Any] = {"lockfile": "requirements.txt", "python": ["3.11"], "platforms": ["manylinux_2_28_x86_64"]}
+    want["index"] = [f"{server}/simple"]
+    want["lockfile_sha256"] = hashlib.sha256((origin.parent / "requirements.txt").read_bytes()).hexdigest()
+    line = f"{digest} {len(content)} {name} {server}"
+    return pypi_source, {**want, "files": [f"{line}/{name}"]}, {**want, "files": [f"{line}/nowhere/{name}"]}
+
+
 CASES: dict[str, Callable[[Path, str], tuple[Source, dict[str, Any], dict[str, Any]]]] = {
     "deb": _deb,
     "git": _git,
     "oci": _oci,
     "path": _path,
+    "pypi": _pypi,
     "url": _url,
 }
 
@@ -134,7 +151,8 @@ def case(request: pytest.FixtureRequest, origin: Path, server: str, tmp_path: Pa
         (tmp_path / "gnupg").symlink_to(request.getfixturevalue("gnupg"))
     source, want, missing = CASES[request.param](origin, server)
     workshop = Workshop(base=origin.parent, cache=tmp_path / "cache", progress=Silent())
-    return Case(source=source, want=want, missing=missing, workshop=workshop, local=request.param not in ("deb", "url"))
+    local = request.param in ("git", "oci", "path")
+    return Case(source=source, want=want, missing=missing, workshop=workshop, local=local)
 
 
 def _same(entries: list[Found]) -> list[Found]:
