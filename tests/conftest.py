@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 from gitserver import GitServer, git_server
+from machine import Machine, machine
 from registries import Running, registry
 from worlds import NOW, Connected, Isolated
 
@@ -89,6 +90,23 @@ def https_git(tmp_path_factory: pytest.TempPathFactory) -> Iterator[GitServer]:
     """A git server with TLS, for those with a password; tests make repositories of their own."""
     with git_server(tmp_path_factory.mktemp("https-git")) as server:
         yield server
+
+
+@pytest.fixture(scope="session")
+def running_machine(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Machine]:
+    """A machine that systemd runs; it sees the folders of tests where they are."""
+    with machine(tmp_path_factory.mktemp("machine"), tmp_path_factory.getbasetemp()) as found:
+        yield found
+
+
+@pytest.fixture
+def systemd(running_machine: Machine) -> Iterator[Machine]:
+    """The same without a unit, and with its programs before all others."""
+    running_machine.clear()
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("installer.commands.PATH", f"{running_machine.programs}:{os.environ['PATH']}")
+        yield running_machine
+    running_machine.clear()
 
 
 @pytest.fixture

@@ -12,6 +12,7 @@ import pytest
 from example_program import example
 from gitserver import repository
 from images import sample
+from machine import Machine
 from registries import registry
 from worlds import Connected, Isolated
 
@@ -23,7 +24,7 @@ from installer.targets import NOT_KINDS, Prunable, Target
 from sealift.errors import DeployError, SealiftError, UsageError
 from sealift.plugins import kinds
 
-KINDS = ["command", "directory", "gitops", "oci-layout", "oci-layout-tar", "registry"]
+KINDS = ["command", "directory", "gitops", "oci-layout", "oci-layout-tar", "registry", "systemd"]
 
 
 @dataclass
@@ -76,6 +77,9 @@ def case(
 ) -> Iterator[Case]:
     """Each kind of target in turn."""
     kind: str = request.param
+    if kind == "systemd":
+        yield _systemd(connected, isolated, request.getfixturevalue("systemd"))
+        return
     for seed, version in enumerate(("1.0", "1.1"), 1):
         isolated.admit(connected.export(connected.images(version, sample(seed))))
     place = tmp_path / "srv"
@@ -106,6 +110,21 @@ def case(
         return
     settings = f"{{kind: {kind.removesuffix('-tar')}, path: {place}{', form: tar' if kind.endswith('-tar') else ''}}}"
     yield Case(kind=kind, site=isolated, settings=settings, harm=damage)
+
+
+def _systemd(connected: Connected, site: Isolated, machine: Machine) -> Case:
+    """A machine of its own; a unit instead of an image."""
+    for version in ("1.0", "1.1"):
+        run = f"Environment=VERSION={version}\nExecStart=/bin/sleep infinity\n"
+        site.admit(connected.bundle(version, {"shop.service": f"[Service]\n{run}".encode()}))
+    unit = machine.units / "shop.service"
+    return Case(
+        kind="systemd",
+        site=site,
+        settings=f"{{kind: systemd, path: {machine.units}, run: [shop.service], settle: 0}}",
+        harm=unit.unlink,
+        theirs=lambda: _theirs(unit),
+    )
 
 
 def _theirs(path: Path) -> Callable[[], bool]:
