@@ -56,7 +56,7 @@ def meaning(error: BaseException) -> Failure:
         )
     if status is not None:
         return Failure(f"the store answers {status}", "try again later" if status >= 500 else None, status)
-    if "UnknownIssuer" in text or "invalid peer certificate" in text or "CertificateRequired" in text:
+    if "UnknownIssuer" in text or "InvalidCertificate" in text:
         return Failure(
             "the store's certificate is not trusted",
             "if the store's authority is your own, name its certificate in SEALIFT_CA_FILE",

@@ -10,6 +10,7 @@ from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import timedelta
+from functools import partial
 from pathlib import Path
 from types import ModuleType
 from typing import Any
@@ -69,8 +70,7 @@ class Objects:
         found = access(bucket, environment)
         options = _client(bucket, environment)
         self._store = _opened(library, bucket, found, options, RETRIES)
-        self._hasty = _opened(library, bucket, found, options, 0)
-        """The same, without another attempt: for what a store may have no answer to but 501."""
+        self._open_hasty = partial(_opened, library, bucket, found, options, 0)
 
     def look(self, key: str) -> Seen | None:
         """What the store tells of an object; None where there is none."""
@@ -152,9 +152,10 @@ class Objects:
             Refused: it bears another.
             Unable: the store knows no such condition; nothing was written.
         """
+        # without another attempt: a store may have no answer but 501
         mode: Any = "create" if former is None else {"e_tag": f'"{former}"'}
         with self._asking(key, conditional=True):
-            self._library.put(self._hasty, key, content, mode=mode, use_multipart=False)
+            self._library.put(self._open_hasty(), key, content, mode=mode, use_multipart=False)
 
     def listed(self, prefix: str) -> Iterator[Seen]:
         """Every object whose key begins with `prefix` and a slash, in the store's order; all with an empty prefix."""

@@ -272,6 +272,18 @@ def test_no_such_bucket_is_told(connected: Connected, isolated: Isolated, store_
         isolated.deploy("1.0", _kind(store).replace(f"s3://{BUCKET}/", "s3://elsewhere/"))
 
 
+def test_what_is_not_installed_is_named(
+    connected: Connected, isolated: Isolated, store_of: StoreOf, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Without the library the error says which extra brings it."""
+    store = store_of("rgw")
+    _admit(connected, isolated, "1.0", FILES)
+    monkeypatch.setitem(sys.modules, "obstore", None)
+    with pytest.raises(UsageError) as raised:
+        isolated.deploy("1.0", _kind(store))
+    assert "sealift[bucket]" in (raised.value.hint or "")
+
+
 KILLED = """
 import sys
 from pathlib import Path

@@ -6,13 +6,22 @@ It also stands as an HTTP proxy, for addresses whose host's name nothing else he
 from __future__ import annotations
 
 import contextlib
+import datetime
 import http.client
+import ipaddress
 import re
+import ssl
 import threading
 import urllib.parse
 from collections.abc import Callable, Iterator
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
 from typing import Any
+
+from cryptography import x509
+from cryptography.hazmat.primitives import hashes, serialization
+from cryptography.hazmat.primitives.asymmetric import ec
+from cryptography.x509.oid import NameOID
 
 Twist = Callable[["Relayed"], bool]
 """Answers a request in its own way, or returns False and leaves it to the store."""
@@ -95,9 +104,13 @@ class Relay(ThreadingHTTPServer):
 
 
 @contextlib.contextmanager
-def relaying(endpoint: str) -> Iterator[Relay]:
-    """A relay to a store's endpoint."""
+def relaying(endpoint: str, certificate: tuple[Path, Path] | None = None) -> Iterator[Relay]:
+    """A relay to a store's endpoint, with TLS where it is given a certificate and its key."""
     with Relay(urllib.parse.urlsplit(endpoint).netloc) as server:
+        if certificate:
+            context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+            context.load_cert_chain(*certificate)
+            server.socket = context.wrap_socket(server.socket, server_side=True, do_handshake_on_connect=False)
         thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.01})
         thread.start()
         try:
@@ -105,3 +118,32 @@ def relaying(endpoint: str) -> Iterator[Relay]:
         finally:
             server.shutdown()
             thread.join()
+
+
+def chain(folder: Path) -> tuple[Path, tuple[Path, Path]]:
+    """An authority, and a certificate for 127.0.0.1 that it signed, with its key; all in PEM."""
+    now = datetime.datetime.now(datetime.UTC)
+    keys = {name: ec.generate_private_key(ec.SECP256R1()) for name in ("authority", "store")}
+    names = {name: x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, name)]) for name in keys}
+    for name, key in keys.items():
+        made = (
+            x509.CertificateBuilder()
+            .subject_name(names[name])
+            .issuer_name(names["authority"])
+            .public_key(key.public_key())
+            .serial_number(x509.random_serial_number())
+            .not_valid_before(now - datetime.timedelta(days=1))
+            .not_valid_after(now + datetime.timedelta(days=9))
+            .add_extension(x509.BasicConstraints(ca=name == "authority", path_length=None), critical=True)
+            .add_extension(
+                x509.SubjectAlternativeName([x509.IPAddress(ipaddress.ip_address("127.0.0.1"))]), critical=False
+            )
+            .sign(keys["authority"], hashes.SHA256())
+        )
+        (folder / f"{name}.crt").write_bytes(made.public_bytes(serialization.Encoding.PEM))
+    (folder / "store.key").write_bytes(
+        keys["store"].private_bytes(
+            serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption()
+        )
+    )
+    return folder / "authority.crt", (folder / "store.crt", folder / "store.key")
