@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from typing import NamedTuple
 
+NO_BUCKET = "there is no such bucket"
 _STATUS = re.compile(r"status code: ([1-5][0-9]{2})\b")
 _CODE = re.compile(r"<Code>\s*(NoSuchBucket|ContainerNotFound|InvalidBucketName|RequestTimeTooSkewed)\s*</Code>")
 
@@ -38,7 +39,7 @@ def meaning(error: BaseException) -> Failure:
     if code and code[1] == "RequestTimeTooSkewed":
         return Failure("the store refuses this machine's clock", "set the time of this machine", status)
     if code or "container does not exist" in text:
-        return Failure("there is no such bucket", "check its name and the endpoint, or create it", status)
+        return Failure(NO_BUCKET, "check its name and the endpoint, or create it", status)
     if kind in ("PermissionDeniedError", "UnauthenticatedError") or status in (401, 403):
         return Failure(
             "the store refuses the credentials",

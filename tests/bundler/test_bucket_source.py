@@ -14,7 +14,7 @@ from typing import Any
 import pytest
 from relays import Relayed, chain, relaying
 from s3 import shared_access, signed
-from stores import ACCOUNT, ACCOUNT_KEY, BUCKET, Store
+from stores import ACCOUNT, ACCOUNT_KEY, BUCKET, Store, peak
 from worlds import NOW
 
 from bundler import lock as locks
@@ -335,6 +335,26 @@ def test_who_asks_without_credentials_sends_none(store_of: StoreOf, tmp_path: Pa
             _pinned(want, _workshop(tmp_path))
         assert relay.seen
         assert not [headers for _, headers in relay.seen if "authorization" in {name.lower() for name in headers}]
+
+
+FETCHED = """
+import sys
+from bundler.sources import Workshop, bucket
+from sealift.progress import Silent
+folder = Path(sys.argv[3])
+workshop = Workshop(base=folder, cache=folder / "cache", progress=Silent())
+bucket.pin({"bucket": sys.argv[1], "endpoint": sys.argv[2], "unsafe_http": True}, workshop)
+"""
+
+
+@pytest.mark.slow
+def test_memory_does_not_grow_with_an_object(store_of: StoreOf, tmp_path: Path) -> None:
+    """An object of 192 MiB is fetched in less than 128 MB, Python and all libraries included."""
+    store = store_of("rgw")
+    store.write("large", bytes(192 << 20))
+    script = "from pathlib import Path\n" + FETCHED
+    assert peak(script, f"{store.address}/large", store.endpoint, str(tmp_path)) < 128_000_000
+    assert (tmp_path / "cache" / hashlib.sha256(bytes(192 << 20)).hexdigest()).stat().st_size == 192 << 20
 
 
 def test_what_is_not_installed_is_named(store_of: StoreOf, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -9,8 +9,12 @@ import contextlib
 import datetime
 import http.client
 import ipaddress
+import os
 import re
+import signal
 import ssl
+import subprocess
+import sys
 import threading
 import urllib.parse
 from collections.abc import Callable, Iterator
@@ -22,6 +26,9 @@ from cryptography import x509
 from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.x509.oid import NameOID
+from worlds import Isolated
+
+ROOT = Path(__file__).resolve().parents[2]
 
 Twist = Callable[["Relayed"], bool]
 """Answers a request in its own way, or returns False and leaves it to the store."""
@@ -118,6 +125,68 @@ def relaying(endpoint: str, certificate: tuple[Path, Path] | None = None) -> Ite
         finally:
             server.shutdown()
             thread.join()
+
+
+class _Killer:
+    """Kills a process at its n-th request that changes the bucket, before or after the store has it."""
+
+    def __init__(self, number: int, side: str) -> None:
+        self._left = number
+        self._side = side
+        self.process: subprocess.Popen[bytes] | None = None
+
+    def __call__(self, request: Relayed) -> bool:
+        if request.command in ("GET", "HEAD") or self.process is None:
+            return False
+        with request.server.lock:
+            self._left -= 1
+            if self._left:
+                return False
+        if self._side == "after":
+            request.forward()
+        os.kill(self.process.pid, signal.SIGKILL)
+        return True
+
+
+DEPLOY = """
+import sys
+from pathlib import Path
+from worlds import Isolated
+root = Path(sys.argv[1])
+Isolated(root=root, folder=root / "site", srv=root / "srv").deploy(sys.argv[2], sys.argv[3])
+"""
+
+
+def killed_at_each_write(
+    relay: Relay, isolated: Isolated, version: str, target: str, side: str, check: Callable[[], None]
+) -> int:
+    """Deploy a version, killed at its first request that changes the store, then at its second, until it completes.
+
+    Args:
+        relay: what stands before the store.
+        isolated: the site.
+        version: what is deployed.
+        target: where to, behind the relay.
+        side: `before` the store has the request, or `after`.
+        check: looks at what a kill left, and brings back what was before.
+
+    Returns:
+        How often it was killed.
+    """
+    paths = os.pathsep.join((str(ROOT), str(ROOT / "tests/support")))
+    for number in range(1, 100):
+        relay.twist = killer = _Killer(number, side)
+        killer.process = subprocess.Popen(
+            [sys.executable, "-c", DEPLOY, str(isolated.root), version, target],
+            env={**os.environ, "PYTHONPATH": paths},
+        )
+        ended = killer.process.wait(120)
+        relay.twist = None
+        if ended == 0:
+            return number - 1
+        assert ended == -signal.SIGKILL
+        check()
+    raise AssertionError("it never came to its end")
 
 
 def chain(folder: Path) -> tuple[Path, tuple[Path, Path]]:
