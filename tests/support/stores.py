@@ -251,7 +251,7 @@ memstore_device_bytes=4294967296
 osd_class_load_list=*
 osd_class_default_list=*
 [client.rgw]
-rgw_frontends=beast endpoint=127.0.0.1:{port}
+rgw_frontends=beast endpoint=127.0.0.1:{port} tcp_nodelay=1
 rgw_dns_name=store.test
 ms_mon_client_mode=crc
 """)
