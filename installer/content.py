@@ -6,7 +6,7 @@ What is remembered of a file is which chunks it has, and of every chunk of the r
 from __future__ import annotations
 
 import threading
-from collections.abc import Collection, Iterator, Mapping
+from collections.abc import Collection, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -55,6 +55,7 @@ class Contents:
         self.links: dict[str, dict[str, str]] = {name: {} for name in artifacts}
         """What each symbolic link points to, by artifact and path."""
         self._filled = deployable.filled
+        self._digests: tuple[bytes, ...] | None = None
         for artifact in deployable.release.artifacts:
             files = self.files.get(artifact.name)
             for entry in store.entries(artifact):
@@ -94,6 +95,27 @@ class Contents:
             IntegrityError: a pack is missing or damaged.
         """
         return self.reader().pieces(artifact, path, start)
+
+    def each(self, artifact: str, paths: Iterable[str]) -> Iterator[tuple[str, Iterator[bytes]]]:
+        """The content of files one after the other, each to be read before the next is asked for.
+
+        What several small files share a frame of is decompressed once, if they come in the order of the tree.
+
+        Raises:
+            IntegrityError: a pack is missing or damaged.
+        """
+        reader = self.reader()
+        for path in paths:
+            yield path, reader.pieces(artifact, path)
+
+    def key(self, artifact: str, path: str) -> str:
+        """What tells a file's content from any other, without reading it: a digest of the digests of its pieces."""
+        filled = self._filled.get((artifact, path))
+        if filled is not None:
+            return sha256(filled)
+        if self._digests is None:
+            self._digests = tuple(self._content.numbers)
+        return sha256(b"".join(self._digests[number] for number in self.files[artifact][path].numbers))
 
     def read(self, artifact: str, path: str, limit: int) -> bytes:
         """The content of a small file.

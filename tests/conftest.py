@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 from gitserver import GitServer, git_server
+from gnupg import gnupg_home
 from registries import Running, registry
 from stores import Store, missing, shared
 from worlds import NOW, Connected, Isolated
@@ -92,6 +93,13 @@ def https_git(tmp_path_factory: pytest.TempPathFactory) -> Iterator[GitServer]:
     """A git server with TLS, for those with a password; tests make repositories of their own."""
     with git_server(tmp_path_factory.mktemp("https-git")) as server:
         yield server
+
+
+@pytest.fixture(scope="session")
+def gnupg(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
+    """A GnuPG home with keys."""
+    with gnupg_home(tmp_path_factory.mktemp("gnupg")) as home:
+        yield home
 
 
 @pytest.fixture

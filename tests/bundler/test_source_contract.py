@@ -18,14 +18,21 @@ from typing import Any
 
 import jsonschema
 import pytest
+from debian import Repository
+from gitserver import repository
 from images import Pile
+from registries import need
 from stores import Store
+from wheelhouse import wheel
 
 import bundler.sources
 from bundler.sources import Found, Source, Workshop, problems_of, reaches, traces_of
 from bundler.sources import bucket as bucket_source
+from bundler.sources import deb as deb_source
+from bundler.sources import git as git_source
 from bundler.sources import oci as oci_source
 from bundler.sources import path as path_source
+from bundler.sources import pypi as pypi_source
 from bundler.sources import url as url_source
 from sealift.errors import SourceError, UsageError
 from sealift.names import check_link, check_path
@@ -69,9 +76,46 @@ def _oci(origin: Path, _: str) -> tuple[Source, dict[str, Any], dict[str, Any]]:
     return oci_source, {"image": "oci:origin/b/layout:1.0", **known_as}, {"image": "oci:nowhere:1.0", **known_as}
 
 
+def _git(origin: Path, _: str) -> tuple[Source, dict[str, Any], dict[str, Any]]:
+    made = repository(origin / "b" / "repository.git")
+    run = ("100755", made.blob(ORIGIN["b/run"]))
+    want = {"ref": "main", "commit": made.commit({"b": {"run": run, "plain": b"content"}, "a": b"", "z": b"z" * 3000})}
+    return git_source, {"repository": "origin/b/repository.git", **want}, {"repository": "nowhere", **want}
+
+
+def _deb(origin: Path, _: str) -> tuple[Source, dict[str, Any], dict[str, Any]]:
+    made = Repository(origin.parent.parent / "archive", (origin.parent.parent / "gnupg").resolve())
+    made.deb("app", Depends="lib")
+    made.deb("lib")
+    made.publish()
+    keyring = str(made.home / "good.asc")
+    repositories = [{"url": str(made.folder), "suites": ["stable"], "keyring": keyring}]
+    want: dict[str, Any] = {"packages": ["app"], "architecture": "amd64", "repositories": repositories}
+    workshop = Workshop(base=origin.parent, cache=origin.parent.parent / "pinning", progress=Silent())
+    gone = {"debs": f"lib 1.0 all 5 {'0' * 64} file:/nowhere/lib.deb"}
+    return deb_source, {**want, "debs": deb_source.pin(want, workshop)["debs"]}, {**want, **gone}
+
+
+def _pypi(origin: Path, server: str) -> tuple[Source, dict[str, Any], dict[str, Any]]:
+    name, content = wheel("plain")
+    (origin / "simple" / "plain").mkdir(parents=True)
+    (origin / name).write_bytes(content)
+    digest = hashlib.sha256(content).hexdigest()
+    (origin / "simple" / "plain" / "index.html").write_text(f'<a href="{server}/{name}#sha256={digest}">{name}</a>')
+    (origin.parent / "requirements.txt").write_text(f"plain==1.0 --hash=sha256:{digest}\n")
+    want: dict[str, Any] = {"lockfile": "requirements.txt", "python": ["3.11"], "platforms": ["manylinux_2_28_x86_64"]}
+    want["index"] = [f"{server}/simple"]
+    want["lockfile_sha256"] = hashlib.sha256((origin.parent / "requirements.txt").read_bytes()).hexdigest()
+    line = f"{digest} {len(content)} {name} {server}"
+    return pypi_source, {**want, "files": [f"{line}/{name}"]}, {**want, "files": [f"{line}/nowhere/{name}"]}
+
+
 CASES: dict[str, Callable[[Path, str], tuple[Source, dict[str, Any], dict[str, Any]]]] = {
+    "deb": _deb,
+    "git": _git,
     "oci": _oci,
     "path": _path,
+    "pypi": _pypi,
     "url": _url,
 }
 KINDS = sorted([*CASES, "bucket"])
@@ -107,12 +151,15 @@ def case(
     request: pytest.FixtureRequest, origin: Path, server: str, tmp_path: Path, store_of: Callable[[str], Store]
 ) -> Case:
     """Each source in turn."""
+    if request.param == "deb":
+        need("apt-get")
+        (tmp_path / "gnupg").symlink_to(request.getfixturevalue("gnupg"))
     workshop = Workshop(base=origin.parent, cache=tmp_path / "cache", progress=Silent())
     if request.param == "bucket":
         source, want, missing = _stored(store_of("rgw"), workshop)
     else:
         source, want, missing = CASES[request.param](origin, server)
-    local = request.param not in ("bucket", "url")
+    local = request.param in ("git", "oci", "path")
     return Case(source=source, want=want, missing=missing, workshop=workshop, local=local)
 
 

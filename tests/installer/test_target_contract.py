@@ -10,6 +10,8 @@ from pathlib import Path
 
 import jsonschema
 import pytest
+from distributions import wheel
+from example_program import example
 from gitserver import repository
 from images import sample
 from registries import registry
@@ -22,21 +24,31 @@ from installer.deployable import identity_of
 from installer.deployments import Deployed
 from installer.targets import NOT_KINDS, Prunable, Target
 from sealift.errors import DeployError, SealiftError, UsageError
+from sealift.manifest import Kind
 from sealift.plugins import kinds
 
-VARIANTS = ("-azurite", "-tar")
-"""What tells apart the cases of one kind."""
 KINDS = [
     "bucket",
     "bucket-azurite",
+    "command",
     "directory",
     "function",
     "function-azurite",
     "gitops",
     "oci-layout",
     "oci-layout-tar",
+    "pypi-index",
     "registry",
 ]
+PACKAGES: dict[str, tuple[Kind, dict[str, dict[str, bytes]]]] = {
+    "pypi-index": (
+        "wheels",
+        {"1.0": {**wheel("base"), **wheel("shop", "1.0")}, "1.1": {**wheel("base"), **wheel("shop", "1.1")}},
+    ),
+}
+"""The kind of the artifacts that an index lists, and those of two releases."""
+VARIANTS = ("-azurite", "-tar")
+"""What tells apart the cases of one kind."""
 
 
 def plain(case: str) -> str:
@@ -99,6 +111,9 @@ def case(
 ) -> Iterator[Case]:
     """Each kind of target in turn."""
     kind: str = request.param
+    if kind in PACKAGES:
+        yield _index(kind, connected, isolated, tmp_path / "srv")
+        return
     for seed, version in enumerate(("1.0", "1.1"), 1):
         isolated.admit(connected.export(connected.images(version, sample(seed))))
     place = tmp_path / "srv"
@@ -124,8 +139,22 @@ def case(
     if kind == "gitops":
         yield _gitops(isolated, tmp_path)
         return
+    if kind == "command":
+        (tmp_path / "live").mkdir()
+        settings = f"{{kind: command, command: [{example(tmp_path)}, {tmp_path / 'live'}], path: {place}}}"
+        yield Case(
+            kind=kind, site=isolated, settings=settings, harm=damage, theirs=lambda: _theirs(tmp_path / "live/live")
+        )
+        return
     settings = f"{{kind: {kind.removesuffix('-tar')}, path: {place}{', form: tar' if kind.endswith('-tar') else ''}}}"
     yield Case(kind=kind, site=isolated, settings=settings, harm=damage)
+
+
+def _theirs(path: Path) -> Callable[[], bool]:
+    """Something that is not ours, under a name that we use."""
+    path.parent.mkdir(exist_ok=True)
+    path.write_text("mine")
+    return lambda: path.read_text() == "mine"
 
 
 def _bucket(site: Isolated, store: Store, layer: str) -> Case:
@@ -169,6 +198,18 @@ def _gitops(site: Isolated, tmp_path: Path) -> Case:
         return lambda: there.git("show", "main:apps/shop/index.json") == "mine"
 
     return Case(kind="gitops", site=site, settings=settings, harm=damage, theirs=theirs)
+
+
+def _index(kind: str, connected: Connected, isolated: Isolated, place: Path) -> Case:
+    sort, releases = PACKAGES[kind]
+    for version, files in releases.items():
+        isolated.admit(connected.packages(version, files, kind=sort))
+
+    def damage() -> None:
+        shipped = next(path for path in (place / "current").rglob("*base*") if path.suffix in (".whl", ".tgz"))
+        shipped.write_bytes(shipped.read_bytes()[:-1] + b"?")
+
+    return Case(kind=kind, site=isolated, settings=f"{{kind: {kind}, path: {place}}}", harm=damage)
 
 
 def test_every_target_has_a_case() -> None:
@@ -252,13 +293,7 @@ def test_it_keeps_what_it_may_return_to(case: Case) -> None:
 
 def test_what_is_not_ours_is_left_alone(case: Case, tmp_path: Path) -> None:
     """Something else where the target begins is an error before anything is done."""
-
-    def link() -> Callable[[], bool]:
-        (tmp_path / "srv").mkdir()
-        (tmp_path / "srv/current").write_text("mine")
-        return lambda: (tmp_path / "srv/current").read_text() == "mine"
-
-    untouched = (case.theirs or link)()
+    untouched = case.theirs() if case.theirs else _theirs(tmp_path / "srv/current")
     with pytest.raises(SealiftError):
         case.deploy("1.0")
     assert untouched()
