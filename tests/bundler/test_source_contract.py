@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 import functools
 import hashlib
 import importlib
@@ -23,6 +24,7 @@ from wheelhouse import wheel
 
 import bundler.sources
 from bundler.sources import Found, Source, Workshop, problems_of, reaches, traces_of
+from bundler.sources import npm as npm_source
 from bundler.sources import oci as oci_source
 from bundler.sources import path as path_source
 from bundler.sources import pypi as pypi_source
@@ -83,7 +85,19 @@ def _pypi(origin: Path, server: str) -> tuple[Source, dict[str, Any], dict[str, 
     return pypi_source, {**want, "files": [f"{line}/{name}"]}, {**want, "files": [f"{line}/nowhere/{name}"]}
 
 
+def _npm(origin: Path, server: str) -> tuple[Source, dict[str, Any], dict[str, Any]]:
+    content = ORIGIN["z"]
+    digest = base64.b64encode(hashlib.sha512(content).digest()).decode()
+    entry = {"version": "1.0.0", "resolved": f"{server}/z", "integrity": f"sha512-{digest}"}
+    lock = json.dumps({"lockfileVersion": 3, "packages": {"node_modules/@shop/it": entry}}).encode()
+    (origin.parent / "package-lock.json").write_bytes(lock)
+    want: dict[str, Any] = {"lockfile": "package-lock.json", "lockfile_sha256": hashlib.sha256(lock).hexdigest()}
+    line = f"{hashlib.sha256(content).hexdigest()} {len(content)} @shop/it/it-1.0.0.tgz {server}"
+    return npm_source, {**want, "files": [f"{line}/z"]}, {**want, "files": [f"{line}/nowhere"]}
+
+
 CASES: dict[str, Callable[[Path, str], tuple[Source, dict[str, Any], dict[str, Any]]]] = {
+    "npm": _npm,
     "oci": _oci,
     "path": _path,
     "pypi": _pypi,
