@@ -8,12 +8,12 @@ from __future__ import annotations
 
 import hashlib
 import os
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from sealift.durable import storing, sync_folder, write_all, write_file
-from sealift.progress import Progress
+from sealift.durable import TEMPORARY, storing, sync_folder, write_all, write_file
+from sealift.progress import Progress, Silent
 
 from .web import is_validator
 
@@ -66,6 +66,33 @@ def _hashed(descriptor: int, progress: Progress, algorithms: Sequence[str]) -> t
         finally:
             progress.finish()
     return hashers, length
+
+
+def lay_down(cache: Path, spare: Path | None, pieces: Iterable[bytes]) -> Fetched:
+    """The file that holds a content, which is written unless `cache`, or `spare`, has it whole.
+
+    It is not made durable: what a power cut takes away, or leaves half, is noticed by its digest and laid down anew.
+
+    Raises:
+        StoreError: the disk refuses.
+    """
+    temporary = cache / f"{TEMPORARY}{os.getpid()}"
+    hasher, length = hashlib.sha256(), 0
+    with storing(cache):
+        try:
+            with open(temporary, "wb") as file:
+                for piece in pieces:
+                    file.write(piece)
+                    hasher.update(piece)
+                    length += len(piece)
+            digest = hasher.hexdigest()
+            for folder in (spare, cache):
+                if folder and (found := kept(folder / digest, digest, Silent(), mend=folder == cache)):
+                    return found
+            os.replace(temporary, cache / digest)
+        finally:
+            temporary.unlink(missing_ok=True)
+    return Fetched(path=cache / digest, sha256=digest, length=length)
 
 
 class Part:
