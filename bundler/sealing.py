@@ -67,9 +67,9 @@ def gather(
     sources = kinds("bundler.sources", "sealift.sources")
     found = []
     for wanted in spec.artifacts:
-        source = sources[wanted.source]
-        entries = source.collect(pinned(lock, wanted), workshop)
-        found.append((wanted.name, lookout.over(wanted.name, kind_made_by(source), entries)))
+        source, want = sources[wanted.source], pinned(lock, wanted)
+        entries = source.collect(want, workshop)
+        found.append((wanted.name, lookout.over(wanted.name, kind_made_by(source, want), entries)))
     return found
 
 

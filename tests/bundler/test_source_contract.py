@@ -33,6 +33,7 @@ from bundler.sources import Found, Source, Workshop, problems_of, reaches, trace
 from bundler.sources import bucket as bucket_source
 from bundler.sources import deb as deb_source
 from bundler.sources import git as git_source
+from bundler.sources import helm as helm_source
 from bundler.sources import npm as npm_source
 from bundler.sources import oci as oci_source
 from bundler.sources import path as path_source
@@ -138,10 +139,20 @@ def _release(origin: Path, _: str) -> tuple[Source, dict[str, Any], dict[str, An
     return release_source, want, {**want, "release": "shop@9.9.9"}
 
 
+def _helm(origin: Path, server: str) -> tuple[Source, dict[str, Any], dict[str, Any]]:
+    digest = hashlib.sha256(ORIGIN["z"]).hexdigest()
+    entry = {"name": "it", "version": "1.0.0", "urls": ["z"], "digest": digest}
+    (origin / "index.yaml").write_text(json.dumps({"apiVersion": "v1", "entries": {"it": [entry]}}))
+    want: dict[str, Any] = {"repository": server, "chart": "it", "version": "1.0.0"}
+    line = f"{digest} {len(ORIGIN['z'])} it-1.0.0.tgz {server}"
+    return helm_source, {**want, "files": [f"{line}/z"]}, {**want, "files": [f"{line}/nowhere"]}
+
+
 CASES: dict[str, Callable[[Path, str], tuple[Source, dict[str, Any], dict[str, Any]]]] = {
     "npm": _npm,
     "deb": _deb,
     "git": _git,
+    "helm": _helm,
     "oci": _oci,
     "path": _path,
     "pypi": _pypi,
