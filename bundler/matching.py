@@ -1,6 +1,6 @@
 """Matching: which file of the bases a new file is compressed against.
 
-The file of the same path, else one of a path that differs in digits alone (versions are written into paths),
+The file of the same path, else one of a path that differs in digits or letter case alone (versions are in paths),
 else one of such a name anywhere, else the one whose content has most in common. Only files that changed or went
 come into question: what stays has no new version.
 """
@@ -126,5 +126,5 @@ def sketch(content: bytes | memoryview) -> list[int]:
 
 
 def _keys(path: str) -> tuple[str, str]:
-    plain = _DIGITS.sub("#", path)
+    plain = _DIGITS.sub("#", path.lower())
     return plain, "\0" + plain.rpartition("/")[2]

@@ -31,9 +31,11 @@ from sealift.tree import Entry
 
 from .cutting import Sealed
 from .holding import Holding
+from .inflations import Inflations
+from .inside import Asked, Parcel, Settings, parcel
 from .matching import Matching
 from .packs import Packs
-from .regions import Regions
+from .regions import Inside, Regions, Task
 
 _BATCH = 128
 """Groups that are under way before the frames of all of them are written."""
@@ -54,6 +56,8 @@ class Difference:
     """Bytes of content that its frames hold."""
     referring: int
     """Bytes of content that is compressed against the bases."""
+    inside: Inflations
+    """What of it travels inflated."""
 
     @property
     def size(self) -> int:
@@ -86,6 +90,7 @@ def difference(
     level: int,
     workers: int,
     progress: Progress,
+    inflate: bool = True,
 ) -> Difference:
     """Write what a site needs that holds `bases` to have `new` into `trees/`, `index/` and `packs/` below `folder`.
 
@@ -96,6 +101,7 @@ def difference(
         level: zstd's, 1 to 22.
         workers: processes that read and compress.
         progress: told the bytes of content that are new.
+        inflate: whether archives may travel inflated.
 
     Raises:
         UsageError: there are too many bases, or `new` is one of them.
@@ -124,24 +130,10 @@ def difference(
         lambda base, number: reader.read(base + 1, number),
     )
     packs = Packs(folder, KIND)
-    referring = 0
     try:
-        with Crew(workers, patcher(contents, level)) as crew:
-            tasks = Regions(fresh, olds, held, matching, reader).tasks(_paths(new))
-            while batch := list(islice(tasks, _BATCH)):
-                made: dict[int, _Made] = {}
-                for position, answer in crew.run(iter(enumerate(batch))):
-                    made[position] = _Made(*answer)
-                    progress.advance(made[position].size)
-                for position, (numbers, reference) in enumerate(batch):
-                    frame = made.pop(position)
-                    referring += frame.size if frame.referring else 0
-                    packs.add(
-                        Sealed(numbers, frame.size, len(frame.frame), frame.digest),
-                        tuple((first, count) for _, first, count in _runs((0, number) for number in numbers)),
-                        memoryview(frame.frame),
-                        tuple(_runs(reference)) if frame.referring else (),
-                    )
+        with Crew(workers, patcher(contents, level, folder)) as crew:
+            tasks = Regions(fresh, olds, held, matching, reader, inflate=inflate).tasks(_paths(new))
+            referring, inside = _carry_out(crew, tasks, packs, progress)
         index, blobs = packs.finish()
     finally:
         packs.abandon()
@@ -149,7 +141,58 @@ def difference(
     part = Part(
         release=new.part.release, index=index, packs=blobs, base=tuple(base.part.release for base in bases), trees=trees
     )
-    return Difference(part=part, left_out=sum(fresh.sizes) - carried, carried=carried, referring=referring)
+    return Difference(
+        part=part, left_out=sum(fresh.sizes) - carried, carried=carried, referring=referring, inside=inside
+    )
+
+
+def _carry_out(crew: Crew, tasks: Iterator[Task | Inside], packs: Packs, progress: Progress) -> tuple[int, Inflations]:
+    """Write what workers make of the tasks, in their order; return what refers to the bases, and what is inflated."""
+    referring = 0
+    inside = Inflations()
+    settings = Settings(packs)
+    looked = _looked_into(crew, tasks, progress)
+    while batch := list(islice(looked, _BATCH)):
+        made: dict[int, _Made] = {}
+        plain = ((number, task) for number, task in enumerate(batch) if not isinstance(task, Parcel))
+        for number, answer in crew.run(plain):
+            made[number] = _Made(*answer)
+            progress.advance(made[number].size)
+        for number, task in enumerate(batch):
+            if isinstance(task, Parcel):
+                settings.write(task)
+                carried = sum(frame.length for frame in task.frames)
+                inside = inside.plus(size=task.size, members=task.inflated, carried=carried)
+                referring += task.size if task.old else 0
+                continue
+            numbers, reference = task
+            frame = made.pop(number)
+            referring += frame.size if frame.referring else 0
+            packs.add(
+                Sealed(numbers, frame.size, len(frame.frame), frame.digest),
+                tuple((first, count) for _, first, count in _runs((0, number) for number in numbers)),
+                memoryview(frame.frame),
+                tuple(_runs(reference)) if frame.referring else (),
+            )
+    return referring, inside
+
+
+def _looked_into(crew: Crew, tasks: Iterator[Task | Inside], progress: Progress) -> Iterator[Task | Parcel]:
+    """Yield the tasks; in place of an archive what travels of it inflated, or else the tasks that any file is."""
+    while batch := list(islice(tasks, _BATCH)):
+        asked = ((number, task.asked) for number, task in enumerate(batch) if isinstance(task, Inside))
+        found: dict[int, Parcel] = {}
+        for number, answer in crew.run(asked):
+            if answer:
+                found[number] = Parcel(*answer)
+                progress.advance(found[number].size)
+        for number, task in enumerate(batch):
+            if not isinstance(task, Inside):
+                yield task
+            elif number in found:
+                yield found[number]
+            else:
+                yield from task.otherwise()
 
 
 def _content(held: Holding) -> Content:
@@ -190,24 +233,32 @@ def _tree(new: Holding, bases: Sequence[Holding], position: int, folder: Path) -
         writer.abandon()
 
 
-def patcher(contents: Sequence[Content], level: int) -> Body:
-    """The body of a worker that makes frames: `contents` are the new release's and the bases'."""
+def patcher(contents: Sequence[Content], level: int, folder: Path) -> Body:
+    """The body of a worker that makes frames: `contents` are the new release's and the bases', `folder` is scratch."""
 
     def body(channel: Channel) -> None:
         chunks = Chunks(contents)
         probe = zstandard.ZstdCompressor(level=1)
         plain = zstandard.ZstdCompressor(level=level, write_checksum=False, write_content_size=True, threads=0)
+
+        def code(content: bytes, reference: bytes) -> tuple[bytes, bool]:
+            frame = against(content, reference, level) if len(reference) >= REFERENCE_MIN else b""
+            if frame and len(frame) <= len(content) * 0.9:
+                return frame, True
+            loose = compressible(memoryview(content), probe)
+            alone = seal([memoryview(content)], plain) if loose else store([memoryview(content)])
+            return (alone, False) if not frame or len(alone) <= len(frame) * 1.01 else (frame, True)
+
         while True:
             position, task = channel.receive()
+            if isinstance(task, Asked):
+                made = parcel(task, contents, chunks, folder, code)
+                channel.send((position, made and tuple(made)))
+                continue
             content = b"".join(chunks.read(0, number) for number in task[0])
             reference = b"".join(chunks.read(base + 1, number) for base, number in task[1])
-            frame = against(content, reference, level) if len(reference) >= REFERENCE_MIN else b""
-            if not frame or len(frame) > len(content) * 0.9:
-                loose = compressible(memoryview(content), probe)
-                alone = seal([memoryview(content)], plain) if loose else store([memoryview(content)])
-                if not frame or len(alone) <= len(frame) * 1.01:
-                    frame, reference = alone, b""
-            answer = _Made(len(content), hashlib.sha256(frame).hexdigest(), frame, bool(reference))
+            frame, referring = code(content, reference)
+            answer = _Made(len(content), hashlib.sha256(frame).hexdigest(), frame, referring)
             channel.send((position, tuple(answer)))
 
     return body

@@ -44,6 +44,8 @@ class Effort:
     """Worker processes."""
     difference_level: int = 9
     """zstd's level of what is compressed against a base, 1 to 22."""
+    inflate: bool = True
+    """Whether archives may travel inflated in a difference."""
 
 
 def gather(spec: Spec, lock: locks.Lock | None, workshop: Workshop) -> list[tuple[str, Iterator[Found]]]:

@@ -10,6 +10,7 @@ import click
 
 from sealift.cli import command, count, emit, json_option, safe, size, table, utc_now
 
+from .inflated import inflated_document, inflated_line
 from .options import anchor_options
 
 if TYPE_CHECKING:
@@ -109,14 +110,25 @@ def _document(held: Holding, with_files: bool) -> dict[str, Any]:
 
 def _difference(held: Holding) -> dict[str, Any]:
     """What a difference leaves out and refers to; nothing of a whole release."""
+    from sealift.difference import Inflated
+
+    from ..inflations import Inflations
+
     if not held.part.base:
         return {}
+    inside = Inflations()
     fresh = referring = 0
     references = [0] * len(held.part.base)
-    for frame in held.frames():
-        fresh += frame.size
-        runs = getattr(frame, "reference", ())
-        referring += frame.size if runs else 0
+    for each in held.brought():
+        if isinstance(each, Inflated):
+            size, runs = each.recipe.size, each.recipe.source
+            inside = inside.plus(
+                size=size, members=each.recipe.deflated, carried=sum(patch.length for patch in each.patches)
+            )
+        else:
+            size, runs = each.size, each.reference
+        fresh += size
+        referring += size if runs else 0
         for base, _, number in runs:
             if 0 <= base < len(references):
                 references[base] += number
@@ -129,6 +141,7 @@ def _difference(held: Holding) -> dict[str, Any]:
             "left_out_bytes": max(0, sum(artifact.bytes for artifact in held.release.artifacts) - fresh),
             "new_bytes": fresh,
             "referring_bytes": referring,
+            "inflated": inflated_document(inside),
         }
     }
 
@@ -169,6 +182,8 @@ def _text(held: Holding, with_files: bool) -> str:
             f"leaves out {size(said['left_out_bytes'])} of {size(said['left_out_bytes'] + said['new_bytes'])}; "
             f"{size(said['referring_bytes'])} of the new content is compressed against what the site holds",
         ]
+        if inside := inflated_line(said["inflated"]):
+            lines.append(inside)
     for moment, hooks in (("before", held.release.hooks.before_switch), ("after", held.release.hooks.after_switch)):
         lines += [f"hook {moment} the switch: {safe(' '.join(hook.run))}" for hook in hooks]
     if with_files:
