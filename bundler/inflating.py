@@ -16,7 +16,8 @@ from typing import NamedTuple
 from sealift.deflating import Inflation, Way
 from sealift.difference import REFERENCE_MIN
 from sealift.index import HOLE
-from sealift.recipe import OLD_RATIO, PIECES_MAX, RATIO, RUNS_MAX, SLACK, OldMaterial
+from sealift.making import OldMaterial
+from sealift.recipe import OLD_RATIO, PIECES_MAX, RATIO, RUNS_MAX, SLACK
 from sealift.stretch import Stretch
 
 from .archives import Unit, units

@@ -19,7 +19,7 @@ from sealift.content import Chunks
 from sealift.difference import Inflated, Patch
 from sealift.durable import TEMPORARY, storing
 from sealift.errors import IntegrityError
-from sealift.recipe import Making, OldMaterial
+from sealift.making import OldMaterial, make
 from sealift.stretch import Stretch
 
 FRAME = 4 << 20
@@ -122,8 +122,7 @@ def _material(task: Inflated, sizes: Sequence[Sequence[int]], reader: Chunks, fe
 def _checked(
     task: Inflated, chunks: Sequence[tuple[bytes, int]], material: Iterator[bytes]
 ) -> Iterator[tuple[int, bytes]]:
-    making = Making(recipe=task.recipe, ways=task.ways)
-    made = making.chunks(material, [size for _, size in chunks])
+    made = make(task.recipe, task.ways, material, [size for _, size in chunks])
     for (digest, _), (number, content) in zip(chunks, made, strict=True):
         if hashlib.sha256(content).digest() != digest:
             raise IntegrityError(

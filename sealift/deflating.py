@@ -94,4 +94,4 @@ def probed() -> bytes:
     text = b" ".join(
         words[(digests[place] * digests[place + 1] >> 7) % len(words)] for place in range(0, len(digests) - 1, 2)
     )
-    return (text + text[::-1])[:_PROBE]
+    return text[:_PROBE]

@@ -10,17 +10,14 @@ Whatever a recipe says, it costs no more than a fixed multiple of the chunks tha
 
 from __future__ import annotations
 
-import zlib
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass
 
 import msgspec
 
-from .deflating import Inflation, Way
+from .deflating import Way
 from .digest import check_form
-from .errors import IntegrityError, MalformedError
+from .errors import MalformedError
 from .index import HOLE
-from .stretch import PIECE, Stretch
 
 RATIO = 128
 """How many times as large as its deflated form a member may be, beside `SLACK`."""
@@ -186,133 +183,3 @@ class Recipe(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
             if start < begin or start + size < end or start + size > flow or not least <= size <= most:
                 raise MalformedError("a window of a recipe runs back, or reaches beyond the old material")
             begin, end = start, start + size
-
-
-class OldMaterial:
-    """The old material as it flows by."""
-
-    def __init__(self, source: Stretch, pieces: Iterable[tuple[int, ...]]) -> None:
-        """Take the file that it is made of, and a recipe's `old`."""
-        self._source = source
-        self._flow = self._flowing(pieces)
-        self._held = bytearray()
-        self._begin = 0
-
-    def window(self, start: int, size: int) -> bytes:
-        """A part of it; no later one starts or ends before it.
-
-        Raises:
-            IntegrityError: a member is not there, or a pack is damaged.
-        """
-        while self._begin + len(self._held) < start + size:
-            if (gone := min(start - self._begin, len(self._held))) > 0:
-                del self._held[:gone]
-                self._begin += gone
-            self._held += next(self._flow)
-        if gone := start - self._begin:
-            del self._held[:gone]
-            self._begin = start
-        return bytes(memoryview(self._held)[:size])
-
-    def _flowing(self, pieces: Iterable[tuple[int, ...]]) -> Iterator[bytes | memoryview]:
-        for piece in pieces:
-            compressed = self._source.pieces(piece[0], piece[1])
-            if len(piece) == 2:
-                yield from compressed
-                continue
-            left = piece[2]
-            try:
-                for content in Inflation(compressed, left):
-                    left -= len(content)
-                    yield content
-                    if not left:
-                        break
-            except zlib.error as error:
-                raise _unfit() from error
-            if left:
-                raise _unfit()
-        raise _unfit()
-
-
-def _unfit() -> IntegrityError:
-    return IntegrityError(
-        "the difference refers to a compressed member that a base does not have", hint="ask for a whole bundle"
-    )
-
-
-@dataclass(frozen=True, kw_only=True)
-class Making:
-    """What a recipe makes, as it comes out: (None, bytes) that are dropped left out, chunk by chunk."""
-
-    recipe: Recipe
-    ways: Sequence[Way]
-
-    def chunks(self, material: Iterable[bytes], sizes: Iterable[int]) -> Iterator[tuple[int, bytes]]:
-        """Yield the number and the content of each chunk; nobody has checked its digest.
-
-        Args:
-            material: all of it, in any pieces.
-            sizes: bytes of each chunk, in order.
-
-        Raises:
-            IntegrityError: a member does not deflate to the bytes that the recipe says.
-        """
-        made = self._made(material)
-        held = bytearray()
-        remaining = iter(sizes)
-
-        def take(count: int) -> Iterator[bytes]:
-            while count:
-                if not held:
-                    held.extend(next(made))
-                piece = bytes(held[:count])
-                del held[: len(piece)]
-                count -= len(piece)
-                yield piece
-
-        for first, count in self.recipe.makes:
-            if first == HOLE:
-                for _ in take(count):
-                    pass
-                continue
-            for number in range(first, first + count):
-                yield number, b"".join(take(next(remaining)))
-
-    def _made(self, material: Iterable[bytes]) -> Iterator[bytes]:
-        flow = _Flow(material)
-        for piece in self.recipe.pieces:
-            if len(piece) == 1:
-                yield from flow.take(piece[0])
-                continue
-            size, left, setting = piece
-            deflater = self.ways[setting].deflater()
-            for content in flow.take(size):
-                out = deflater.compress(content)
-                left -= len(out)
-                if left < 0:
-                    break
-                yield out
-            out = deflater.flush() if left >= 0 else b""
-            if left != len(out):
-                raise IntegrityError(
-                    "a compressed file does not come out as it was: zlib deflates otherwise here",
-                    hint="ask for a bundle that was exported with --no-inflate",
-                )
-            yield out
-
-
-class _Flow:
-    """Material, of which any number of bytes can be taken."""
-
-    def __init__(self, material: Iterable[bytes]) -> None:
-        self._material = iter(material)
-        self._rest = memoryview(b"")
-
-    def take(self, size: int) -> Iterator[bytes]:
-        while size:
-            if not self._rest:
-                self._rest = memoryview(next(self._material))
-            piece = self._rest[: min(size, PIECE)]
-            self._rest = self._rest[len(piece) :]
-            size -= len(piece)
-            yield bytes(piece)

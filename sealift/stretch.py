@@ -5,17 +5,23 @@ from __future__ import annotations
 from bisect import bisect_right
 from collections.abc import Iterator, Sequence
 from itertools import accumulate
-
-from .content import Chunks
+from typing import Protocol
 
 PIECE = 256 << 10
 """Bytes that are handed on at a time."""
 
 
+class Reads(Protocol):
+    """Reads chunks of several releases."""
+
+    def read(self, which: int, number: int, /) -> memoryview:
+        """A chunk of one of them, by its number."""
+
+
 class Stretch:
     """The bytes of a file, or of a part of one."""
 
-    def __init__(self, chunks: Chunks, numbers: Sequence[tuple[int, int]], sizes: Sequence[int]) -> None:
+    def __init__(self, chunks: Reads, numbers: Sequence[tuple[int, int]], sizes: Sequence[int]) -> None:
         """Take where the bytes come from.
 
         Args:
