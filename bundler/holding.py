@@ -45,6 +45,8 @@ class Holding:
     """Of a whole release."""
     brought: Callable[[], Iterator[Patch | Inflated]] = lambda: iter(())
     """What a difference brings."""
+    provenance: Callable[[], bytes | None] = lambda: None
+    """The statement of where its artifacts came from, its digest checked; None where it has none."""
     packs: Path | None = None
     """The folder of its packs, where they can be read one by one."""
 
@@ -127,6 +129,7 @@ def _in_bundle(bundle: Reader, content: opening.Content) -> Holding:
         entries=entries,
         frames=all_frames,
         brought=brought,
+        provenance=lambda: opening.provenance(bundle, content.release),
     )
 
 
@@ -165,12 +168,17 @@ def in_folder(folder: Path, release: Release, part: Part, published: str = "") -
     def all_frames() -> Iterator[Frame]:
         return frames(read("index", part.index), part.index)
 
+    def provenance() -> bytes | None:
+        blob = release.provenance
+        return intact(folder / "manifests" / f"{blob.sha256}.json", blob) if blob else None
+
     return Holding(
         release=release,
         part=part,
         published=published,
         entries=entries,
         frames=all_frames,
+        provenance=provenance,
         packs=folder / "packs",
     )
 

@@ -10,16 +10,19 @@ from typing import Any
 import msgspec
 
 from sealift import FORMAT
+from sealift.digest import sha256
 from sealift.durable import make_folder
 from sealift.errors import UsageError
 from sealift.listing import Blob
-from sealift.manifest import Artifact, Part, Release, ReleaseBlob
+from sealift.manifest import Artifact, Part, Release, ReleaseBlob, encode
 from sealift.plugins import kinds
 from sealift.progress import Progress
+from sealift.provenance import Statement
 
 from . import lock as locks
 from .depot import Depot
 from .packing import Packed, pack
+from .provenance import statement_of
 from .scratch import scratch
 from .sources import Found, Workshop, kind_made_by
 from .spec import Spec, Wanted
@@ -103,11 +106,12 @@ def seal(spec: Spec, depot: Depot, known: Callable[[], Blob | None], *, effort: 
         published = known()
     progress.finish()
     check_lock(lock, packed)
-    release = release_of(spec, packed)
+    release, statement = release_of(spec, packed, lock)
     if published:
         former = depot.release(published)
         check_same(release, former)
         return Sealed(part=depot.part(spec.name, spec.version), release=former, new=False)
+    depot.keep_manifest(statement)
     blob, _ = depot.keep_manifest(release)
     said = ReleaseBlob(name=spec.name, version=spec.version, sha256=blob.sha256, length=blob.length)
     part = Part(release=said, index=packed.index, packs=packed.packs)
@@ -139,19 +143,27 @@ def check_lock(lock: locks.Lock | None, packed: Packed) -> None:
         locks.check(lock, artifact.name, artifact.digest)
 
 
-def release_of(spec: Spec, packed: Packed) -> Release:
-    """The manifest of what a spec resolved to."""
+def release_of(spec: Spec, packed: Packed, lock: locks.Lock | None) -> tuple[Release, Statement]:
+    """The manifest of what a spec resolved to, and the statement of its provenance, which it names.
+
+    Raises:
+        SourceError: the statement is longer than a release can hold.
+    """
+    statement = statement_of(spec, lock, packed)
+    content = encode(statement)
     sources = kinds("bundler.sources", "sealift.sources")
     kind_of = {wanted.name: kind_made_by(sources[wanted.source]) for wanted in spec.artifacts}
     artifacts = tuple(msgspec.structs.replace(each, kind=kind_of[each.name]) for each in packed.artifacts)
-    return Release(
+    release = Release(
         format=FORMAT,
         type="release",
         name=spec.name,
         version=spec.version,
         artifacts=artifacts,
         hooks=spec.hooks,
+        provenance=Blob(sha256=sha256(content), length=len(content)),
     )
+    return release, statement
 
 
 def digests(

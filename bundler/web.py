@@ -92,6 +92,15 @@ def redacted(url: str) -> str:
     return visible(f"{parsed.scheme}://{parsed.netloc}{path}{'?…' if parsed.query is not None else ''}")[:300]
 
 
+def public(url: str) -> str:
+    """`url` as a lock may hold it, without credentials, query and fragment; empty where it is no address."""
+    try:
+        parsed = parse_url(url)
+    except LocationValueError:
+        return ""
+    return visible(parsed._replace(auth=None, query=None, fragment=None).url)
+
+
 @contextlib.contextmanager
 def answer(url: str, headers: Mapping[str, str], timeout: Timeout) -> Iterator[urllib3.BaseHTTPResponse]:
     """The response to which `url` leads, its body unread."""

@@ -18,16 +18,17 @@ from sealift.errors import DeployError, SealiftError, StoreError, StrandedError,
 from sealift.plugins import kinds
 from sealift.progress import Progress
 
+from .deployable import Deployable
 from .deployments import Deployed, Deployments, Journal, Phase, State
-from .environment import Environment
+from .environment import Environment, TargetWanted
 from .health import unhealthy
 from .hooking import run_hooks, variables
 from .planning import Plan, plan_apply, plan_rollback
 from .site import Site
 from .state import Admitted
 from .store import Store
-from .targets import Sight, Staged, Target, Workplace, identity_of
-from .writing import Deployable
+from .strategies import Composed
+from .targets import Sight, Staged, Target, Workplace
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -57,11 +58,20 @@ class Installation:
         self.site = site
         self.deployments = Deployments(site.environments)
         self._store = Store(site.store)
-        self._workplace = Workplace(store=self._store, workers=workers, progress=progress)
+        self._workers = workers
+        self._progress = progress
         self._clock = clock
 
-    def targets(self, environment: Environment) -> list[Target]:
-        """The targets that an environment declares.
+    def targets(self, environment: Environment, operation: str | None = None) -> list[Target]:
+        """The targets of an environment, as its strategy puts them together."""
+        return [target for _, target in self._composed(environment, operation)]
+
+    def _composed(self, environment: Environment, operation: str | None = None) -> Composed:
+        """The targets of an environment, each with its kind.
+
+        Args:
+            environment: what is declared.
+            operation: the identity of the operation that they are for.
 
         Raises:
             UsageError: a kind is unknown.
@@ -72,7 +82,27 @@ class Installation:
                 f"environment {environment.name} has a target of the unknown kind {unknown[0]!r}",
                 hint="install what offered that kind when it was deployed",
             )
-        return [known[wanted.kind].target(wanted.settings, self._workplace) for wanted in environment.targets]
+        workplace = Workplace(
+            store=self._store,
+            workers=self._workers,
+            progress=self._progress,
+            environment=environment.name,
+            rooms=self.deployments.rooms(environment.name),
+            operation=operation,
+        )
+        strategies = kinds("installer.strategies", "sealift.strategies")
+        if (strategy := environment.strategy).kind not in strategies:
+            raise UsageError(
+                f"environment {environment.name} has the unknown strategy {strategy.kind!r}",
+                hint="install what offered that strategy when it was deployed",
+            )
+
+        def make(wanted: TargetWanted) -> Target:
+            target: Target = known[wanted.kind].target(wanted.settings, workplace)
+            return target
+
+        composed: Composed = strategies[strategy.kind].compose(strategy.settings, environment.targets, make, workplace)
+        return composed
 
     def plan(self, environment: Environment) -> Plan:
         """What `apply` of this environment would do now.
@@ -128,7 +158,7 @@ class Installation:
             done = f"found the {journal.action} of {goal.label} checked but not recorded, and finished it"
         else:
             if journal.phase != "staging":
-                self._return(journal, self.targets(goal.declared), "it was interrupted")
+                self._return(journal, self.targets(goal.declared, journal.operation), "it was interrupted")
             self.deployments.end_journal(name)
             former = journal.before.current
             done = (
@@ -142,9 +172,8 @@ class Installation:
 
     def _serves(self, goal: Deployed) -> bool:
         """Whether a release serves at all its targets: not so where a disk that failed kept it from the record."""
-        identity = identity_of(goal.version, goal.manifest)
         with contextlib.suppress(UsageError):
-            return all(target.current() == identity for target in self.targets(goal.declared))
+            return all(target.current() == goal.identity for target in self.targets(goal.declared))
         return False
 
     def inspect(self, deployed: Deployed, *, deep: bool) -> list[tuple[Target, str | None]]:
@@ -162,7 +191,10 @@ class Installation:
         return found
 
     def _seen(self, environment: Environment) -> list[Sight]:
-        return [Sight(place=target.place, serving=target.current()) for target in self.targets(environment)]
+        return [
+            Sight(kind=kind, place=target.place, serving=target.current())
+            for kind, target in self._composed(environment)
+        ]
 
     def _operate(self, name: str, planned: Callable[[], Plan]) -> Outcome:
         with self.site.lock():
@@ -198,7 +230,7 @@ class Installation:
             after=plan.after,
             served=tuple(step.before for step in plan.steps),
         )
-        targets = self.targets(plan.environment)
+        targets = self.targets(plan.environment, journal.operation)
         self.deployments.keep_journal(journal)
         with self._failing(journal, targets):
             deployable = self._deployable(plan.admitted)
@@ -233,9 +265,9 @@ class Installation:
         total = sum(artifact.bytes for artifact in deployable.release.artifacts)
         staged = []
         for target in targets:
-            self._workplace.progress.start(f"deploying {plan.admitted.label} to {target.place}", total)
+            self._progress.start(f"deploying {plan.admitted.label} to {target.place}", total)
             staged.append(target.stage(deployable, former))
-            self._workplace.progress.finish()
+            self._progress.finish()
         return staged
 
     def _deployable(self, admitted: Admitted) -> Deployable:

@@ -15,8 +15,8 @@ from sealift.errors import IntegrityError
 from sealift.index import Frame
 from sealift.tree import Entry
 
+from .deployable import Deployable
 from .store import Store
-from .writing import Deployable
 
 READERS = 2
 """Frames that are decompressed at once: what a frame takes beside its content is taken only so often."""
@@ -32,6 +32,7 @@ class File:
     """Of its chunks, in order."""
     sizes: tuple[int, ...]
     """Of its chunks, in bytes."""
+    executable: bool = False
 
 
 class Contents:
@@ -47,18 +48,30 @@ class Contents:
         self._content = Content()
         self.files: dict[str, dict[str, File]] = {name: {} for name in artifacts}
         """By artifact and path."""
+        self.links: dict[str, dict[str, str]] = {name: {} for name in artifacts}
+        """What each symbolic link points to, by artifact and path."""
+        self._filled = deployable.filled
         for artifact in deployable.release.artifacts:
             files = self.files.get(artifact.name)
             for entry in store.entries(artifact):
                 self._content.add(entry)
-                if files is not None and entry.type == "file":
-                    files[entry.path] = self._file(entry)
+                if files is None:
+                    continue
+                if entry.type == "file":
+                    files[entry.path] = self._file(artifact.name, entry)
+                elif entry.type == "link":
+                    self.links[artifact.name][entry.path] = entry.target
         part = deployable.part
         self._content.place(store.frames(part.index), [store.pack(pack) for pack in part.packs])
 
-    def _file(self, entry: Entry) -> File:
+    def _file(self, artifact: str, entry: Entry) -> File:
+        executable = entry.mode == "0755"
+        filled = self._filled.get((artifact, entry.path))
+        if filled is not None:
+            return File(size=len(filled), numbers=(), sizes=(), executable=executable)
         numbers = tuple(self._content.numbers[bytes.fromhex(digest)] for digest in entry.chunks)
-        return File(size=entry.size, numbers=numbers, sizes=tuple(size for _, size in entry.pieces()))
+        sizes = tuple(size for _, size in entry.pieces())
+        return File(size=entry.size, numbers=numbers, sizes=sizes, executable=executable)
 
     def pieces(self, artifact: str, path: str, start: int = 0) -> Iterator[bytes]:
         """The content of a file from the byte `start` on; one frame's content is held meanwhile, and no piece of it.
@@ -66,6 +79,9 @@ class Contents:
         Raises:
             IntegrityError: a pack is missing or damaged.
         """
+        if (artifact, path) in self._filled:
+            yield self._filled[artifact, path][start:]
+            return
         file = self.files[artifact][path]
         held: tuple[Path, Frame] | None = None
         content = memoryview(b"")

@@ -13,8 +13,8 @@ from typing import NamedTuple
 from sealift.crew import Body, Channel, Crew
 from sealift.tree import Entry
 
+from .deployable import Deployable
 from .store import Store
-from .writing import Deployable
 
 _BATCH = 256
 _BYTES = 16 << 20

@@ -22,7 +22,7 @@ from sealift.names import VERSION
 
 CURRENT, RELEASES = "current", "releases"
 _IDENTITY = re.compile(f"(?:{VERSION.pattern})-[0-9a-f]{{12}}")
-"""What `targets.identity_of` gives: nothing else in the folder is ours to remove."""
+"""What `deployable.identity_of` gives: nothing else in the folder is ours to remove."""
 
 
 class Shelf:

@@ -22,28 +22,17 @@ from sealift.crew import Crew
 from sealift.durable import storing
 from sealift.errors import IntegrityError
 from sealift.index import HOLE
-from sealift.manifest import Part, Release
+from sealift.manifest import Release
 from sealift.progress import Progress
 from sealift.tree import Entry, position
 
+from .deployable import Deployable
 from .placing import CopyTask, FrameTask, Piece, Reuse, ReuseTask, placing
 from .store import Store
 
 _MANY = 100_000
 """Files from which on memory counts for more than a further look at the trees."""
 _BATCH = 256
-
-
-@dataclass(frozen=True, kw_only=True)
-class Deployable:
-    """An admitted release, and where its content lies in the store."""
-
-    release: Release
-    part: Part
-
-    def folder_of(self, artifact: str) -> str:
-        """The prefix of an artifact's paths: none when it is the only one, else a folder of its name."""
-        return "" if len(self.release.artifacts) == 1 else f"{artifact}/"
 
 
 @dataclass(frozen=True, kw_only=True)

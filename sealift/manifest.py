@@ -23,7 +23,7 @@ PACK_MAX = 1 << 30
 """Bytes of a pack at most."""
 AUDIENCE_MAX = 1000
 """Sites that a bundle may be for."""
-Kind = Literal["files", "oci"]
+Kind = Literal["files", "oci", "wheels", "npm", "debs"]
 BASES_MAX = 8
 """Releases that a difference refers to at most."""
 T = TypeVar("T", bound=msgspec.Struct)
@@ -38,7 +38,8 @@ class Artifact(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
 
     name: str
     kind: Kind
-    """How it is to be deployed: as the files that they are, or as images and the like in an OCI layout."""
+    """How it is to be deployed: as the files that they are, as images and the like in an OCI layout, or as Python,
+    npm or Debian packages."""
     digest: str
     """SHA-256 of the tree's content: the artifact's identity, whatever compressed it."""
     tree: ListingBlob
@@ -56,6 +57,8 @@ class Release(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=T
     version: str
     artifacts: tuple[Artifact, ...]
     hooks: Hooks = NONE
+    provenance: Blob | None = None
+    """The file of the statement that says where the artifacts came from (`sealift.provenance`)."""
 
     @property
     def label(self) -> str:
@@ -124,6 +127,8 @@ def release(content: bytes) -> Release:
         raise MalformedError("the release manifest has no artifacts, or not in order")
     if manifest.hooks == NONE and manifest.hooks is not NONE:
         raise MalformedError("the release manifest has hooks without any command")
+    if manifest.provenance is not None:
+        _check_blob(manifest.provenance, MANIFEST_MAX)
     for artifact in manifest.artifacts:
         check_release(artifact.name)
         check_form(artifact.digest, f"artifact {artifact.name}")

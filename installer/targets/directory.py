@@ -10,11 +10,12 @@ from collections.abc import Collection, Mapping
 from pathlib import Path
 from typing import Any
 
+from ..deployable import Deployable
 from ..intact import intact
 from ..placing import Reuse, clones
 from ..shelf import CURRENT, Shelf
-from ..writing import Deployable, Former, write
-from . import Staged, Workplace, identity_of
+from ..writing import Former, write
+from . import Staged, Workplace
 
 SCHEMA: Mapping[str, Any] = {
     "type": "object",
@@ -63,7 +64,7 @@ class Directory:
             IntegrityError: the store is damaged.
             StoreError: the disk refuses; nothing that served is touched.
         """
-        identity = identity_of(deployable.release.version, deployable.part.release.sha256)
+        identity = deployable.identity
         folder = self._shelf.releases / identity
         self._shelf.prepare()
         if folder.is_dir():
@@ -86,7 +87,7 @@ class Directory:
         if former is None or self._reuse == "none":
             return None
         releases = self._shelf.releases
-        folder = releases / identity_of(former.release.version, former.part.release.sha256)
+        folder = releases / former.identity
         if not folder.is_dir() or (self._reuse == "reflink" and not clones(releases, releases)):
             return None
         return Former(deployable=former, folder=folder, reuse=self._reuse)
@@ -101,7 +102,7 @@ class Directory:
 
     def check(self, deployable: Deployable, *, deep: bool) -> str | None:
         """Whether `current` leads to the release; with `deep`, whether its folder holds it, file by file."""
-        identity = identity_of(deployable.release.version, deployable.part.release.sha256)
+        identity = deployable.identity
         serving = self.current()
         if serving != identity:
             return f"{self._shelf.root / CURRENT} leads to {serving or 'nothing'}, not to {identity}"

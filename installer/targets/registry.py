@@ -32,13 +32,13 @@ from sealift.patience import Patience
 from sealift.reading import bounded
 
 from .. import mapping, tags
+from ..deployable import Deployable
 from ..images import images
 from ..mapping import Mapped, Rule
 from ..pushing import Placed, Push, problem
 from ..shelf import CURRENT, Shelf
 from ..tags import Switch, Tags
-from ..writing import Deployable
-from . import Staged, Workplace, identity_of
+from . import Staged, Workplace
 
 WORKERS = 4
 """Requests at once."""
@@ -170,7 +170,7 @@ class RegistryTarget:
         placed, mapped = self._placed(deployable)
         push = Push(self._open, workers=WORKERS, progress=self._workplace.progress)
         pushed = push.run(placed)
-        identity = identity_of(deployable.release.version, deployable.part.release.sha256)
+        identity = deployable.identity
         self._shelf.prepare()
         folder = self._shelf.releases / identity
         if self._shelf.current() != identity:
@@ -254,7 +254,7 @@ class RegistryTarget:
 
     def check(self, deployable: Deployable, *, deep: bool) -> str | None:
         """Whether every tag stands for what it should; with `deep`, whether the registry has all that they lead to."""
-        identity = identity_of(deployable.release.version, deployable.part.release.sha256)
+        identity = deployable.identity
         serving = self.current()
         if serving != identity:
             return f"{self._shelf.root / CURRENT} leads to {serving or 'nothing'}, not to {identity}"

@@ -21,7 +21,7 @@ import pytest
 from images import Pile
 
 import bundler.sources
-from bundler.sources import Found, Source, Workshop, problems_of, reaches
+from bundler.sources import Found, Source, Workshop, problems_of, reaches, traces_of
 from bundler.sources import oci as oci_source
 from bundler.sources import path as path_source
 from bundler.sources import url as url_source
@@ -201,9 +201,20 @@ def test_it_finds_the_same_twice(case: Case) -> None:
 def test_its_pins_can_be_written_down(case: Case) -> None:
     """Pins are simple values under keys that are not the lock's own, and the same each time."""
     pins = case.source.pin(case.want, case.workshop)
-    assert all(isinstance(value, (str, int, bool)) for value in json.loads(json.dumps(dict(pins))).values())
-    assert not {"source", "digest"} & set(pins)
+    for value in json.loads(json.dumps(dict(pins))).values():
+        assert isinstance(value, (str, int, bool)) or (value and all(isinstance(each, str) for each in value))
+    assert not {"source", "digest", "time"} & set(pins)
     assert case.source.pin(case.want, case.workshop) == pins
+
+
+def test_it_says_where_things_come_from_without_credentials(case: Case) -> None:
+    """What a source traces has a digest and a plain address, and needs no cache."""
+    pins = case.source.pin(case.want, case.workshop)
+    for trace in traces_of(case.source, {**case.want, **pins}):
+        assert trace.name
+        assert trace.digest
+        assert not {"?", "#"} & set(trace.uri)
+        assert "@" not in trace.uri.partition("@sha256:")[0]
 
 
 def test_it_collects_the_same_when_pinned(case: Case) -> None:
