@@ -211,7 +211,7 @@ def _text(held: Holding, shown: _Shown) -> str:
             f"leaves out {size(left['left_out_bytes'])} of {size(left['left_out_bytes'] + left['new_bytes'])}; "
             f"{size(left['referring_bytes'])} of the new content is compressed against what the site holds",
         ]
-        if inside := inflated_line(said["inflated"]):
+        if inside := inflated_line(left["inflated"]):
             lines.append(inside)
     for moment, hooks in (("before", held.release.hooks.before_switch), ("after", held.release.hooks.after_switch)):
         lines += [f"hook {moment} the switch: {safe(' '.join(hook.run))}" for hook in hooks]
