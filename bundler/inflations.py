@@ -18,7 +18,7 @@ class Inflations:
     carried: int = 0
     """Bytes that they cross in."""
 
-    def plus(self, *, size: int, members: int, carried: int) -> Inflations:
+    def plus(self, size: int, members: int, carried: int) -> Inflations:
         """The same with one archive more."""
         return Inflations(
             archives=self.archives + 1,

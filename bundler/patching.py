@@ -10,11 +10,12 @@ from __future__ import annotations
 
 import hashlib
 import sys
+from collections import deque
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
-from itertools import islice
+from itertools import chain, islice
 from pathlib import Path
-from typing import NamedTuple
+from typing import NamedTuple, TypeVar
 
 import zstandard
 
@@ -82,6 +83,9 @@ class _Made(NamedTuple):
     referring: bool
 
 
+_TaskT = TypeVar("_TaskT", bound=Task | Inside)
+
+
 def difference(
     new: Holding,
     bases: Sequence[Holding],
@@ -147,52 +151,57 @@ def difference(
 
 
 def _carry_out(crew: Crew, tasks: Iterator[Task | Inside], packs: Packs, progress: Progress) -> tuple[int, Inflations]:
-    """Write what workers make of the tasks, in their order; return what refers to the bases, and what is inflated."""
+    """Write what workers make of the tasks; return what refers to the bases, and what is inflated.
+
+    They are written in their order, but for archives that travel as they are, whose tasks come last.
+    """
     referring = 0
     inside = Inflations()
     settings = Settings(packs)
-    looked = _looked_into(crew, tasks, progress)
-    while batch := list(islice(looked, _BATCH)):
-        made: dict[int, _Made] = {}
-        plain = ((number, task) for number, task in enumerate(batch) if not isinstance(task, Parcel))
-        for number, answer in crew.run(plain):
-            made[number] = _Made(*answer)
-            progress.advance(made[number].size)
-        for number, task in enumerate(batch):
-            if isinstance(task, Parcel):
-                settings.write(task)
-                carried = sum(frame.length for frame in task.frames)
-                inside = inside.plus(size=task.size, members=task.inflated, carried=carried)
-                referring += task.size if task.old else 0
+    refused: list[Inside] = []
+    plain = (task for each in refused for task in each.otherwise())
+    for task, made in chain(_in_order(crew, tasks), _in_order(crew, plain)):
+        if isinstance(task, Inside):
+            if not isinstance(made, Parcel):
+                refused.append(task)
                 continue
+            settings.write(made)
+            inside = inside.plus(made.size, made.inflated, sum(frame.length for frame in made.frames))
+            referring += made.size if made.old else 0
+        else:
+            assert isinstance(made, _Made)
             numbers, reference = task
-            frame = made.pop(number)
-            referring += frame.size if frame.referring else 0
+            referring += made.size if made.referring else 0
             packs.add(
-                Sealed(numbers, frame.size, len(frame.frame), frame.digest),
+                Sealed(numbers, made.size, len(made.frame), made.digest),
                 tuple((first, count) for _, first, count in _runs((0, number) for number in numbers)),
-                memoryview(frame.frame),
-                tuple(_runs(reference)) if frame.referring else (),
+                memoryview(made.frame),
+                tuple(_runs(reference)) if made.referring else (),
             )
+        progress.advance(made.size)
     return referring, inside
 
 
-def _looked_into(crew: Crew, tasks: Iterator[Task | Inside], progress: Progress) -> Iterator[Task | Parcel]:
-    """Yield the tasks; in place of an archive what travels of it inflated, or else the tasks that any file is."""
-    while batch := list(islice(tasks, _BATCH)):
-        asked = ((number, task.asked) for number, task in enumerate(batch) if isinstance(task, Inside))
-        found: dict[int, Parcel] = {}
-        for number, answer in crew.run(asked):
-            if answer:
-                found[number] = Parcel(*answer)
-                progress.advance(found[number].size)
-        for number, task in enumerate(batch):
-            if not isinstance(task, Inside):
-                yield task
-            elif number in found:
-                yield found[number]
-            else:
-                yield from task.otherwise()
+def _in_order(crew: Crew, tasks: Iterator[_TaskT]) -> Iterator[tuple[_TaskT, _Made | Parcel | None]]:
+    """Yield what becomes of each task, in their order; nothing of an archive that is to travel as it is.
+
+    The next ones are found while the crew is at work.
+    """
+    while (first := next(tasks, None)) is not None:
+        begun: deque[_TaskT] = deque()
+        made: dict[int, _Made | Parcel | None] = {}
+        done = 0
+
+        def numbered(batch: Iterable[_TaskT], begun: deque[_TaskT] = begun) -> Iterator[tuple[int, Task | Asked]]:
+            for position, task in enumerate(batch):
+                begun.append(task)
+                yield position, task.asked if isinstance(task, Inside) else task
+
+        for position, answer in crew.run(numbered(chain((first,), islice(tasks, _BATCH - 1)))):
+            made[position] = answer
+            while done in made:
+                yield begun.popleft(), made.pop(done)
+                done += 1
 
 
 def _content(held: Holding) -> Content:
@@ -253,13 +262,12 @@ def patcher(contents: Sequence[Content], level: int, folder: Path) -> Body:
             position, task = channel.receive()
             if isinstance(task, Asked):
                 made = parcel(task, contents, chunks, folder, code)
-                channel.send((position, made and tuple(made)))
+                channel.send((position, made))
                 continue
             content = b"".join(chunks.read(0, number) for number in task[0])
             reference = b"".join(chunks.read(base + 1, number) for base, number in task[1])
             frame, referring = code(content, reference)
-            answer = _Made(len(content), hashlib.sha256(frame).hexdigest(), frame, referring)
-            channel.send((position, tuple(answer)))
+            channel.send((position, _Made(len(content), hashlib.sha256(frame).hexdigest(), frame, referring)))
 
     return body
 

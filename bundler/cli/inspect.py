@@ -151,9 +151,7 @@ def _difference(held: Holding) -> dict[str, Any]:
     for each in held.brought():
         if isinstance(each, Inflated):
             size, runs = each.recipe.size, each.recipe.source
-            inside = inside.plus(
-                size=size, members=each.recipe.deflated, carried=sum(patch.length for patch in each.patches)
-            )
+            inside = inside.plus(size, each.recipe.deflated, sum(patch.length for patch in each.patches))
         else:
             size, runs = each.size, each.reference
         fresh += size
