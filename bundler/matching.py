@@ -7,6 +7,7 @@ come into question: what stays has no new version.
 
 from __future__ import annotations
 
+import contextlib
 import heapq
 import re
 import zlib
@@ -29,6 +30,7 @@ _ALIKE = 3
 _COMMON = 16
 """Files with one feature, from which on it tells nothing."""
 _DIGITS = re.compile(r"[0-9]+(?:\.[0-9]+)*")
+_GZIP = b"\x1f\x8b"
 _WORDS = re.compile(rb"[^\n\0]{8,}")
 
 
@@ -120,7 +122,13 @@ class Matching:
 
 
 def sketch(content: bytes | memoryview) -> list[int]:
-    """The features of a content: the least checksums of its lines and strings, which similar contents share."""
+    """The features of a content: the least checksums of its lines and strings, which similar contents share.
+
+    Those of a gzip file are of what it holds.
+    """
+    if content[:2] == _GZIP:
+        with contextlib.suppress(zlib.error):
+            content = zlib.decompressobj(31).decompress(content, SKETCH_MAX)
     words = {zlib.crc32(word) for word in _WORDS.findall(content[:SKETCH_MAX])}
     return heapq.nsmallest(SKETCH, words)
 
