@@ -61,7 +61,7 @@ def _there(folder: Path) -> dict[str, bytes]:
 
 
 def _wanted(names: tuple[str, ...], version: str) -> dict[str, bytes]:
-    found = {}
+    found: dict[str, bytes] = {}
     for name in names:
         prefix = "" if len(names) == 1 else f"{name}/"
         files = _files(name, version)
