@@ -48,6 +48,8 @@ class Effort:
     """Worker processes."""
     difference_level: int = 9
     """zstd's level of what is compressed against a base, 1 to 22."""
+    inflate: bool = True
+    """Whether archives may travel inflated in a difference."""
 
 
 def gather(
