@@ -32,6 +32,7 @@ class Pool:
 
     def __init__(self, root: Path) -> None:
         self.folder = root / FOLDER
+        self._temporary = self.folder / f"{TEMPORARY}content"
         self._taken: list[Path] = []
         self._new: list[Path] = []
 
@@ -59,7 +60,7 @@ class Pool:
             yield
             settle(self._taken, self.folder)
         except BaseException:
-            for path in self._new:
+            for path in (self._temporary, *self._new):
                 with contextlib.suppress(OSError):
                     os.unlink(path)
             raise
@@ -70,10 +71,9 @@ class Pool:
         Raises:
             StoreError: the disk refuses.
         """
-        temporary = self.folder / f"{TEMPORARY}content"
         running, size = hashlib.sha256(), 0
-        with storing(temporary):
-            descriptor = os.open(temporary, _CREATE, 0o600)
+        with storing(self._temporary):
+            descriptor = os.open(self._temporary, _CREATE, 0o600)
             try:
                 for piece in pieces:
                     running.update(piece)
@@ -81,7 +81,7 @@ class Pool:
                     size += len(piece)
             finally:
                 os.close(descriptor)
-        return temporary, running.hexdigest(), size
+        return self._temporary, running.hexdigest(), size
 
     def keep(self, temporary: Path, digest: str) -> None:
         """Give a content its name.

@@ -16,6 +16,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import BinaryIO, cast
 
+from sealift.durable import storing
 from sealift.errors import MalformedError
 from sealift.names import NAME_MAX, check_path, visible
 
@@ -161,7 +162,12 @@ class _Bounded:
     def __init__(self, file: BinaryIO, shown: str) -> None:
         self._file = file
         self._shown = shown
-        self.seek, self.tell = file.seek, file.tell
+        self.tell = file.tell
+
+    def seek(self, offset: int, whence: int = 0) -> int:
+        if whence == 0 and offset < 0:
+            raise zipfile.BadZipFile("an offset before the file")
+        return self._file.seek(offset, whence)
 
     def read(self, count: int = -1) -> bytes:
         content = self._file.read(DIRECTORY_MAX + 1 if count < 0 else min(count, DIRECTORY_MAX + 1))
@@ -175,7 +181,7 @@ class _Bounded:
 
 def _from_zip(file: Path, shown: str, wanted: Callable[[str], bool]) -> tuple[str, bytes] | None:
     """The path and the content of the one file that is wanted; every name is checked."""
-    with open(file, "rb") as opened:
+    with storing(file), open(file, "rb") as opened:
         try:
             with zipfile.ZipFile(cast(BinaryIO, _Bounded(opened, shown))) as archive:
                 found = [info for info in _checked(archive, shown) if wanted(info.filename)]

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import jsonschema
 import pytest
-from distributions import wheel
+from distributions import npm, wheel
 from images import sample
 from registries import registry
 from worlds import Connected, Isolated
@@ -23,8 +23,12 @@ from sealift.errors import DeployError, SealiftError, UsageError
 from sealift.manifest import Kind
 from sealift.plugins import kinds
 
-KINDS = ["directory", "oci-layout", "oci-layout-tar", "pypi-index", "registry"]
+KINDS = ["directory", "npm-registry", "oci-layout", "oci-layout-tar", "pypi-index", "registry"]
 PACKAGES: dict[str, tuple[Kind, dict[str, dict[str, bytes]]]] = {
+    "npm-registry": (
+        "npm",
+        {"1.0": {**npm("base"), **npm("shop", "1.0.0")}, "1.1": {**npm("base"), **npm("shop", "1.1.0")}},
+    ),
     "pypi-index": (
         "wheels",
         {"1.0": {**wheel("base"), **wheel("shop", "1.0")}, "1.1": {**wheel("base"), **wheel("shop", "1.1")}},
@@ -115,7 +119,8 @@ def _index(kind: str, connected: Connected, isolated: Isolated, place: Path) -> 
         shipped = next(path for path in (place / "current").rglob("*base*") if path.suffix in (".whl", ".tgz"))
         shipped.write_bytes(shipped.read_bytes()[:-1] + b"?")
 
-    return Case(kind=kind, site=isolated, settings=f"{{kind: {kind}, path: {place}}}", harm=damage)
+    more = ", base_url: 'http://npm.site.local/'" if kind == "npm-registry" else ""
+    return Case(kind=kind, site=isolated, settings=f"{{kind: {kind}, path: {place}{more}}}", harm=damage)
 
 
 def test_every_target_has_a_case() -> None:
