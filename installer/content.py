@@ -6,11 +6,12 @@ What is remembered of a file is which chunks it has, and of every chunk of the r
 from __future__ import annotations
 
 import threading
-from collections.abc import Collection, Iterator
+from collections.abc import Collection, Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
-from sealift.content import Content, content_of
+from sealift.content import Chunks, Content, content_of
+from sealift.digest import sha256
 from sealift.errors import IntegrityError
 from sealift.index import Frame
 from sealift.tree import Entry
@@ -51,6 +52,7 @@ class Contents:
         self.links: dict[str, dict[str, str]] = {name: {} for name in artifacts}
         """What each symbolic link points to, by artifact and path."""
         self._filled = deployable.filled
+        self._digests: tuple[bytes, ...] | None = None
         for artifact in deployable.release.artifacts:
             files = self.files.get(artifact.name)
             for entry in store.entries(artifact):
@@ -96,6 +98,29 @@ class Contents:
                     content, held = memoryview(content_of(*frame)), frame
             yield bytes(content[offset + start : offset + size])
             start = 0
+
+    def each(self, artifact: str, paths: Iterable[str]) -> Iterator[tuple[str, Iterator[bytes]]]:
+        """The content of files one after the other, each to be read before the next is asked for.
+
+        What several small files share a frame of is decompressed once, if they come in the order of the tree.
+
+        Raises:
+            IntegrityError: a pack is missing or damaged.
+        """
+        chunks = Chunks([self._content])
+        for path in paths:
+            filled = self._filled.get((artifact, path))
+            numbers = self.files[artifact][path].numbers
+            yield path, iter([filled]) if filled is not None else (bytes(chunks.read(0, each)) for each in numbers)
+
+    def key(self, artifact: str, path: str) -> str:
+        """What tells a file's content from any other, without reading it: a digest of the digests of its pieces."""
+        filled = self._filled.get((artifact, path))
+        if filled is not None:
+            return sha256(filled)
+        if self._digests is None:
+            self._digests = tuple(self._content.numbers)
+        return sha256(b"".join(self._digests[number] for number in self.files[artifact][path].numbers))
 
     def read(self, artifact: str, path: str, limit: int) -> bytes:
         """The content of a small file.

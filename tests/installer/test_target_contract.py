@@ -9,6 +9,7 @@ from pathlib import Path
 
 import jsonschema
 import pytest
+from distributions import npm, wheel
 from gitserver import repository
 from images import sample
 from registries import registry
@@ -20,9 +21,21 @@ from installer.deployable import identity_of
 from installer.deployments import Deployed
 from installer.targets import NOT_KINDS, Prunable, Target
 from sealift.errors import DeployError, SealiftError, UsageError
+from sealift.manifest import Kind
 from sealift.plugins import kinds
 
-KINDS = ["directory", "gitops", "oci-layout", "oci-layout-tar", "registry"]
+KINDS = ["directory", "gitops", "npm-registry", "oci-layout", "oci-layout-tar", "pypi-index", "registry"]
+PACKAGES: dict[str, tuple[Kind, dict[str, dict[str, bytes]]]] = {
+    "npm-registry": (
+        "npm",
+        {"1.0": {**npm("base"), **npm("shop", "1.0.0")}, "1.1": {**npm("base"), **npm("shop", "1.1.0")}},
+    ),
+    "pypi-index": (
+        "wheels",
+        {"1.0": {**wheel("base"), **wheel("shop", "1.0")}, "1.1": {**wheel("base"), **wheel("shop", "1.1")}},
+    ),
+}
+"""The kind of the artifacts that an index lists, and those of two releases."""
 
 
 @dataclass
@@ -75,6 +88,9 @@ def case(
 ) -> Iterator[Case]:
     """Each kind of target in turn."""
     kind: str = request.param
+    if kind in PACKAGES:
+        yield _index(kind, connected, isolated, tmp_path / "srv")
+        return
     for seed, version in enumerate(("1.0", "1.1"), 1):
         isolated.admit(connected.export(connected.images(version, sample(seed))))
     place = tmp_path / "srv"
@@ -113,6 +129,19 @@ def _gitops(site: Isolated, tmp_path: Path) -> Case:
         return lambda: there.git("show", "main:apps/shop/index.json") == "mine"
 
     return Case(kind="gitops", site=site, settings=settings, harm=damage, theirs=theirs)
+
+
+def _index(kind: str, connected: Connected, isolated: Isolated, place: Path) -> Case:
+    sort, releases = PACKAGES[kind]
+    for version, files in releases.items():
+        isolated.admit(connected.packages(version, files, kind=sort))
+
+    def damage() -> None:
+        shipped = next(path for path in (place / "current").rglob("*base*") if path.suffix in (".whl", ".tgz"))
+        shipped.write_bytes(shipped.read_bytes()[:-1] + b"?")
+
+    more = ", base_url: 'http://npm.site.local/'" if kind == "npm-registry" else ""
+    return Case(kind=kind, site=isolated, settings=f"{{kind: {kind}, path: {place}{more}}}", harm=damage)
 
 
 def test_every_target_has_a_case() -> None:
