@@ -15,9 +15,13 @@ from debian import ar, deb, tar
 from enclave import URL, enclave, plain_server, without_network
 from gnupg import fingerprint
 from registries import need
-from worlds import Connected, Isolated
+from worlds import NOW, Connected, Isolated
 
+from bundler.locking import resolve
+from bundler.sealing import Effort
+from bundler.spec import load
 from sealift.errors import MalformedError, SealiftError, UsageError
+from sealift.progress import Silent
 
 APP: Mapping[str, bytes] = {
     "app_2.0_all.deb": deb("app", "1:2.0", Depends="lib (>= 1.5)"),
@@ -298,3 +302,26 @@ def test_packages_of_every_compression_are_read(
     admit(connected, isolated, "1.0", {"real_1.0_all.deb": made.read_bytes()})
     isolated.deploy("1.0", settings)
     assert (place / "current/pool/real/real_1.0_all.deb").read_bytes() == made.read_bytes()
+
+
+@pytest.mark.slow
+def test_a_closure_of_real_packages_crosses(
+    connected: Connected, isolated: Isolated, settings: str, place: Path, gnupg: Path, tmp_path: Path, quiet_home: Path
+) -> None:
+    """By name from this machine's apt, sealed, admitted, deployed, and found whole by the site's, without a network."""
+    spec = connected.root / "jq.yaml"
+    spec.write_text(
+        "release: shop\nversion: '1.0'\nartifacts:\n  debs:\n    source: deb\n    packages: [jq]\n"
+        "    architecture: amd64\n"
+    )
+    resolve(load(spec), effort=Effort(level=3, threads=2), progress=Silent(), depot=connected.depot, now=NOW)
+    isolated.admit(connected.export(spec))
+    isolated.deploy("1.0", settings)
+    machine = Machine(tmp_path, f"file:{place}/current", gnupg / "good.asc")
+    assert machine.run("update").returncode == 0
+    done = machine.run("install", "--print-uris", "jq")
+    assert done.returncode == 0, done.stderr
+    assert {"jq", "libjq1", "libc6"} <= {
+        line.split()[1].split("_")[0] for line in done.stdout.splitlines() if ".deb" in line
+    }
+    assert machine.run("install", "--download-only", "jq").returncode == 0
