@@ -10,6 +10,7 @@ import pytest
 from gitserver import GitServer, git_server
 from gnupg import gnupg_home
 from registries import Running, registry
+from stores import Store, missing, shared
 from worlds import NOW, Connected, Isolated
 
 from bundler.depot import Depot
@@ -27,6 +28,8 @@ _LOOKED_AT = {
     "XDG_RUNTIME_DIR",
 }
 """Variables that say where credentials, certificates and configurations of registries are."""
+
+StoreOf = Callable[[str], Store]
 
 
 @pytest.fixture
@@ -109,3 +112,25 @@ def quiet_home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
             monkeypatch.delenv(name)
     monkeypatch.setenv("HOME", str(home))
     return home
+
+
+@pytest.fixture
+def store_of(quiet_home: Path, tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.MonkeyPatch) -> StoreOf:
+    """Gives a prefix of the session's store of a kind, with its credentials in the environment."""
+    base = tmp_path_factory.getbasetemp()
+    folder = base.parent if "PYTEST_XDIST_WORKER" in os.environ else base
+
+    def give(kind: str) -> Store:
+        if lacking := missing(kind):
+            if os.environ.get("SEALIFT_REQUIRE_ALL"):
+                pytest.fail(f"{lacking[0]} is missing: run `make tools`")
+            pytest.skip(f"{lacking[0]} is missing: run `make tools`")
+        for name in list(os.environ):
+            if name.startswith(("AWS_", "AZURE_", "OSS_", "ALIBABA_CLOUD_")):
+                monkeypatch.delenv(name)
+        store = shared(kind, folder)
+        for name, value in store.environment.items():
+            monkeypatch.setenv(name, value)
+        return store
+
+    return give
