@@ -20,13 +20,14 @@ from sealift.progress import Progress
 
 from .deployable import Deployable
 from .deployments import Deployed, Deployments, Journal, Phase, State
-from .environment import Environment
+from .environment import Environment, TargetWanted
 from .health import unhealthy
 from .hooking import run_hooks, variables
 from .planning import Plan, plan_apply, plan_rollback
 from .site import Site
 from .state import Admitted
 from .store import Store
+from .strategies import Composed
 from .targets import Sight, Staged, Target, Workplace
 
 
@@ -62,7 +63,11 @@ class Installation:
         self._clock = clock
 
     def targets(self, environment: Environment, operation: str | None = None) -> list[Target]:
-        """The targets that an environment declares.
+        """The targets of an environment, as its strategy puts them together."""
+        return [target for _, target in self._composed(environment, operation)]
+
+    def _composed(self, environment: Environment, operation: str | None = None) -> Composed:
+        """The targets of an environment, each with its kind.
 
         Args:
             environment: what is declared.
@@ -85,7 +90,19 @@ class Installation:
             rooms=self.deployments.rooms(environment.name),
             operation=operation,
         )
-        return [known[wanted.kind].target(wanted.settings, workplace) for wanted in environment.targets]
+        strategies = kinds("installer.strategies", "sealift.strategies")
+        if (strategy := environment.strategy).kind not in strategies:
+            raise UsageError(
+                f"environment {environment.name} has the unknown strategy {strategy.kind!r}",
+                hint="install what offered that strategy when it was deployed",
+            )
+
+        def make(wanted: TargetWanted) -> Target:
+            target: Target = known[wanted.kind].target(wanted.settings, workplace)
+            return target
+
+        composed: Composed = strategies[strategy.kind].compose(strategy.settings, environment.targets, make, workplace)
+        return composed
 
     def plan(self, environment: Environment) -> Plan:
         """What `apply` of this environment would do now.
@@ -174,7 +191,10 @@ class Installation:
         return found
 
     def _seen(self, environment: Environment) -> list[Sight]:
-        return [Sight(place=target.place, serving=target.current()) for target in self.targets(environment)]
+        return [
+            Sight(kind=kind, place=target.place, serving=target.current())
+            for kind, target in self._composed(environment)
+        ]
 
     def _operate(self, name: str, planned: Callable[[], Plan]) -> Outcome:
         with self.site.lock():

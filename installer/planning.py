@@ -110,7 +110,7 @@ def plan_apply(environment: Environment, before: State, site: SiteState, seen: S
         environment=dict(environment.declared),
         time=now,
     )
-    steps = _steps(environment, admitted, seen)
+    steps = _steps(admitted, seen)
     serving = before.current
     again = serving is not None and serving.manifest == deployed.manifest
     after = State(environment=environment.name, current=deployed, previous=before.previous if again else before.current)
@@ -162,20 +162,20 @@ def plan_rollback(before: State, site: SiteState, seen: Sequence[Sight], now: da
             ),
             previous=current,
         ),
-        steps=_steps(environment, admitted, seen),
+        steps=_steps(admitted, seen),
         rules=("none: whatever this site has admitted may be deployed",),
     )
 
 
-def _steps(environment: Environment, admitted: Admitted, seen: Sequence[Sight]) -> tuple[Step, ...]:
+def _steps(admitted: Admitted, seen: Sequence[Sight]) -> tuple[Step, ...]:
     identity = identity_of(admitted.version, admitted.part.release.sha256)
     return tuple(
         Step(
-            kind=wanted.kind,
+            kind=sight.kind,
             place=sight.place,
             action="none" if sight.serving == identity else "switch",
             before=sight.serving,
             after=identity,
         )
-        for wanted, sight in zip(environment.targets, seen, strict=True)
+        for sight in seen
     )

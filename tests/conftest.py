@@ -7,6 +7,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
+from gitserver import GitServer, git_server
 from registries import Running, registry
 from worlds import NOW, Connected, Isolated
 
@@ -81,6 +82,13 @@ def token_registry(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Running
     """A registry that wants bearer tokens."""
     with registry(tmp_path_factory.mktemp("token-registry"), "token") as running:
         yield running
+
+
+@pytest.fixture(scope="session")
+def https_git(tmp_path_factory: pytest.TempPathFactory) -> Iterator[GitServer]:
+    """A git server with TLS, for those with a password; tests make repositories of their own."""
+    with git_server(tmp_path_factory.mktemp("https-git")) as server:
+        yield server
 
 
 @pytest.fixture

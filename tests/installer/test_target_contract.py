@@ -10,6 +10,7 @@ from pathlib import Path
 import jsonschema
 import pytest
 from distributions import npm, wheel
+from gitserver import repository
 from images import sample
 from registries import registry
 from worlds import Connected, Isolated
@@ -23,7 +24,15 @@ from sealift.errors import DeployError, SealiftError, UsageError
 from sealift.manifest import Kind
 from sealift.plugins import kinds
 
-KINDS = ["directory", "npm-registry", "oci-layout", "oci-layout-tar", "pypi-index", "registry"]
+KINDS = [
+    "directory",
+    "gitops",
+    "npm-registry",
+    "oci-layout",
+    "oci-layout-tar",
+    "pypi-index",
+    "registry",
+]
 PACKAGES: dict[str, tuple[Kind, dict[str, dict[str, bytes]]]] = {
     "npm-registry": (
         "npm",
@@ -46,6 +55,8 @@ class Case:
     settings: str
     harm: Callable[[], None]
     """Damages what release 1.0 has at the target."""
+    theirs: Callable[[], Callable[[], bool]] | None = None
+    """Puts something in the way that is not ours, and gives what says whether it is still there."""
 
     def deploy(self, version: str) -> None:
         self.site.deploy(version, self.settings)
@@ -106,6 +117,9 @@ def case(
             )
             yield Case(kind=kind, site=isolated, settings=settings, harm=lambda: running.forget(layer))
         return
+    if kind == "gitops":
+        yield _gitops(isolated, tmp_path)
+        return
     settings = f"{{kind: {kind.removesuffix('-tar')}, path: {place}{', form: tar' if kind.endswith('-tar') else ''}}}"
     yield Case(kind=kind, site=isolated, settings=settings, harm=damage)
 
@@ -123,10 +137,25 @@ def _index(kind: str, connected: Connected, isolated: Isolated, place: Path) -> 
     return Case(kind=kind, site=isolated, settings=f"{{kind: {kind}, path: {place}{more}}}", harm=damage)
 
 
+def _gitops(site: Isolated, tmp_path: Path) -> Case:
+    """A repository that is empty; the images count as files."""
+    there = repository(tmp_path / "manifests.git")
+    settings = f"{{kind: gitops, repository: {there.folder}, path: apps/shop, artifacts: [image-0]}}"
+
+    def damage() -> None:
+        there.commit({".sealift": ("040000", there.git("rev-parse", "main:.sealift"))}, parent="main")
+
+    def theirs() -> Callable[[], bool]:
+        there.commit({"apps": {"shop": {"index.json": b"mine"}}})
+        return lambda: there.git("show", "main:apps/shop/index.json") == "mine"
+
+    return Case(kind="gitops", site=site, settings=settings, harm=damage, theirs=theirs)
+
+
 def test_every_target_has_a_case() -> None:
     """A new target cannot be forgotten here."""
-    modules = {module.name.replace("_", "-") for module in pkgutil.iter_modules(installer.targets.__path__)}
-    assert modules - NOT_KINDS == {kind.removesuffix("-tar") for kind in KINDS}
+    modules = {module.name for module in pkgutil.iter_modules(installer.targets.__path__)} - NOT_KINDS
+    assert {name.replace("_", "-") for name in modules} == {kind.removesuffix("-tar") for kind in KINDS}
 
 
 @pytest.mark.parametrize("kind", sorted({kind.removesuffix("-tar") for kind in KINDS}))
@@ -203,9 +232,14 @@ def test_it_keeps_what_it_may_return_to(case: Case) -> None:
 
 
 def test_what_is_not_ours_is_left_alone(case: Case, tmp_path: Path) -> None:
-    """Something else under the name of the link is an error before anything is done."""
-    (tmp_path / "srv").mkdir()
-    (tmp_path / "srv/current").write_text("mine")
+    """Something else where the target begins is an error before anything is done."""
+
+    def link() -> Callable[[], bool]:
+        (tmp_path / "srv").mkdir()
+        (tmp_path / "srv/current").write_text("mine")
+        return lambda: (tmp_path / "srv/current").read_text() == "mine"
+
+    untouched = (case.theirs or link)()
     with pytest.raises(SealiftError):
         case.deploy("1.0")
-    assert (tmp_path / "srv/current").read_text() == "mine"
+    assert untouched()
