@@ -91,12 +91,8 @@ class Pool:
         Raises:
             StoreError: the disk refuses.
         """
-        path = self.path(digest)
+        path = self._ready(digest)
         with storing(path):
-            if digest[:2] not in self._folders:
-                make_open_folder(os.path.dirname(path))
-                self._folders.add(digest[:2])
-            self._taken.append(path)
             if not os.path.lexists(path):
                 self._new.append(path)
             elif is_blob(path, digest):
@@ -110,7 +106,24 @@ class Pool:
         Raises:
             StoreError: the disk refuses.
         """
-        self.keep(self.take([content])[1])
+        digest = hashlib.sha256(content).hexdigest()
+        path = self._ready(digest)
+        with storing(path):
+            if create(path, content):
+                self._new.append(path)
+            elif not is_blob(path, digest):
+                self.take([content])
+                os.rename(self._temporary, path)
+
+    def _ready(self, digest: str) -> str:
+        """The path of a content, its folder being there."""
+        path = self.path(digest)
+        if digest[:2] not in self._folders:
+            with storing(path):
+                make_open_folder(os.path.dirname(path))
+            self._folders.add(digest[:2])
+        self._taken.append(path)
+        return path
 
     def prune(self, keep: Collection[str]) -> None:
         """Remove all contents but those of these digests.
@@ -144,6 +157,24 @@ def is_blob(path: str | Path, digest: str) -> bool:
         with open(descriptor, "rb") as file:
             return hashlib.file_digest(file, "sha256").hexdigest() == digest
     return False
+
+
+def create(path: str, content: bytes) -> bool:
+    """Write a new file, which everybody can read; whether its name was free.
+
+    Raises:
+        OSError: the disk refuses.
+    """
+    try:
+        descriptor = os.open(path, _CREATE | os.O_EXCL, 0o644)
+    except FileExistsError:
+        return False
+    try:
+        os.fchmod(descriptor, 0o644)
+        write_all(descriptor, content)
+    finally:
+        os.close(descriptor)
+    return True
 
 
 def make_open_folder(folder: str) -> bool:

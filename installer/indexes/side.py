@@ -20,16 +20,15 @@ from pathlib import Path
 
 import msgspec
 
-from sealift.durable import TEMPORARY, storing, sync_folder, write_all, write_file
+from sealift.durable import TEMPORARY, storing, sync_folder, write_file
 from sealift.errors import StoreError, UsageError
 from sealift.reading import bounded
 
-from .pool import Pool, linked, make_open_folder, settle
+from .pool import Pool, create, linked, make_open_folder, settle
 from .record import Hold
 
 FORMAT = 1
 MARK_MAX = 64 << 20
-_CREATE = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -143,11 +142,11 @@ class Side:
         """
         to = self._ready(path)
         with storing(to):
-            if not _created(to, content):
+            if not create(to, content):
                 temporary = f"{os.path.dirname(to)}/{TEMPORARY}{os.path.basename(to)}"
                 with contextlib.suppress(FileNotFoundError):
                     os.unlink(temporary)
-                _created(temporary, content)
+                create(temporary, content)
                 os.rename(temporary, to)
         self._changed.append(to)
 
@@ -215,20 +214,6 @@ class Side:
                 make_open_folder(above)
             self._folders.add(above)
         return to
-
-
-def _created(path: str, content: bytes) -> bool:
-    """Write a new file; whether its name was free."""
-    try:
-        descriptor = os.open(path, _CREATE, 0o644)
-    except FileExistsError:
-        return False
-    try:
-        os.fchmod(descriptor, 0o644)
-        write_all(descriptor, content)
-    finally:
-        os.close(descriptor)
-    return True
 
 
 def _holds(path: str, content: bytes) -> bool:
