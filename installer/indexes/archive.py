@@ -21,6 +21,7 @@ from pathlib import Path
 from typing import Protocol
 
 from sealift import debian
+from sealift.debian_paths import check_paths
 from sealift.digest import sha256 as digest_of
 from sealift.errors import MalformedError
 from sealift.manifest import Kind
@@ -83,6 +84,7 @@ class Archive:
         shown = visible(path)[:160]
         with open(file, "rb") as content:
             found = debian.control(content, path)
+            check_paths(content, path)
         if path != found.file:
             raise MalformedError(
                 f"{shown} is {found.package} {found.version} for {found.architecture}, as which it is not named",

@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import gzip
+import io
+import lzma
 import os
 import re
 import shutil
 import subprocess
+import tarfile
 from collections.abc import Mapping
 from pathlib import Path
 
@@ -268,6 +271,40 @@ def test_what_is_no_package_is_refused(
 ) -> None:
     """Attacks 35, 52 and 62: packages that are none, that say another name, or that write into the lists."""
     admit(connected, isolated, "1.0", files)
+    with pytest.raises(MalformedError):
+        isolated.deploy("1.0", settings)
+    assert not (place / "current").exists()
+
+
+def escaping(name: str, kind: bytes = tarfile.REGTYPE, target: str = "") -> bytes:
+    """A package that holds an entry of this name."""
+    made = io.BytesIO()
+    with tarfile.open(fileobj=made, mode="w", format=tarfile.GNU_FORMAT) as archive:
+        archive.addfile(tarfile.TarInfo("./usr"))
+        info = tarfile.TarInfo(name)
+        info.type, info.linkname = kind, target
+        archive.addfile(info)
+    control = b"Package: app\nVersion: 1.0\nArchitecture: all\n"
+    members = {"debian-binary": b"2.0\n", "control.tar": tar({"./control": control})}
+    return ar({**members, "data.tar.xz": lzma.compress(made.getvalue())})
+
+
+@pytest.mark.parametrize(
+    "content",
+    [
+        escaping("../../etc/cron.d/x"),
+        escaping("./usr/" + "long/" * 60 + "../" * 70 + "etc/passwd"),
+        escaping("/etc/passwd"),
+        escaping("./x", tarfile.LNKTYPE, "../../etc/shadow"),
+        escaping("./x", b"V"),
+        escaping("./usr/x")[:-100],
+    ],
+)
+def test_a_package_that_escapes_its_folder_is_refused(
+    connected: Connected, isolated: Isolated, settings: str, place: Path, content: bytes
+) -> None:
+    """Attacks 52 and 54: climbing and absolute names and hard links, also long ones."""
+    admit(connected, isolated, "1.0", {"app_1.0_all.deb": content})
     with pytest.raises(MalformedError):
         isolated.deploy("1.0", settings)
     assert not (place / "current").exists()
