@@ -16,6 +16,7 @@ from example_program import example
 from gitserver import repository
 from gnupg import fingerprint
 from images import sample
+from machine import Machine
 from registries import registry
 from stores import Store
 from worlds import Connected, Isolated
@@ -43,6 +44,7 @@ KINDS = [
     "oci-layout-tar",
     "pypi-index",
     "registry",
+    "systemd",
 ]
 PACKAGES: dict[str, tuple[Kind, dict[str, dict[str, bytes]]]] = {
     "apt-repository": (
@@ -130,6 +132,9 @@ def case(
         gnupg = request.getfixturevalue("gnupg") if kind == "apt-repository" else None
         yield _index(kind, connected, isolated, tmp_path / "srv", gnupg)
         return
+    if kind == "systemd":
+        yield _systemd(connected, isolated, request.getfixturevalue("systemd"))
+        return
     for seed, version in enumerate(("1.0", "1.1"), 1):
         isolated.admit(connected.export(connected.images(version, sample(seed))))
     place = tmp_path / "srv"
@@ -164,6 +169,21 @@ def case(
         return
     settings = f"{{kind: {kind.removesuffix('-tar')}, path: {place}{', form: tar' if kind.endswith('-tar') else ''}}}"
     yield Case(kind=kind, site=isolated, settings=settings, harm=damage)
+
+
+def _systemd(connected: Connected, site: Isolated, machine: Machine) -> Case:
+    """A machine of its own; a unit instead of an image."""
+    for version in ("1.0", "1.1"):
+        run = f"Environment=VERSION={version}\nExecStart=/bin/sleep infinity\n"
+        site.admit(connected.bundle(version, {"shop.service": f"[Service]\n{run}".encode()}))
+    unit = machine.units / "shop.service"
+    return Case(
+        kind="systemd",
+        site=site,
+        settings=f"{{kind: systemd, path: {machine.units}, run: [shop.service], settle: 0}}",
+        harm=unit.unlink,
+        theirs=lambda: _theirs(unit),
+    )
 
 
 def _theirs(path: Path) -> Callable[[], bool]:
