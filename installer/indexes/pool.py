@@ -77,7 +77,6 @@ class Pool:
         with storing(self._temporary):
             descriptor = os.open(self._temporary, _CREATE, 0o644)
             try:
-                os.fchmod(descriptor, 0o644)
                 for piece in pieces:
                     running.update(piece)
                     write_all(descriptor, piece)
@@ -150,6 +149,16 @@ class Pool:
                     os.unlink(f"{self._base}/{name}")
 
 
+@contextlib.contextmanager
+def others_read() -> Iterator[None]:
+    """What is made meanwhile can be read by everybody, and written by us alone, whatever the umask is."""
+    former = os.umask(0o022)
+    try:
+        yield
+    finally:
+        os.umask(former)
+
+
 def is_blob(path: str | Path, digest: str) -> bool:
     """Whether a regular file has that content."""
     with contextlib.suppress(OSError):
@@ -160,7 +169,7 @@ def is_blob(path: str | Path, digest: str) -> bool:
 
 
 def create(path: str, content: bytes) -> bool:
-    """Write a new file, which everybody can read; whether its name was free.
+    """Write a new file; whether its name was free. See `others_read`.
 
     Raises:
         OSError: the disk refuses.
@@ -170,7 +179,6 @@ def create(path: str, content: bytes) -> bool:
     except FileExistsError:
         return False
     try:
-        os.fchmod(descriptor, 0o644)
         write_all(descriptor, content)
     finally:
         os.close(descriptor)
@@ -178,7 +186,7 @@ def create(path: str, content: bytes) -> bool:
 
 
 def make_open_folder(folder: str) -> bool:
-    """Make a folder, and those above it, which everybody can enter; whether it was missing.
+    """Make a folder, and those above it; whether it was missing. See `others_read`.
 
     Raises:
         OSError: the disk refuses.
@@ -190,7 +198,6 @@ def make_open_folder(folder: str) -> bool:
     except FileNotFoundError:
         make_open_folder(os.path.dirname(folder))
         os.mkdir(folder, 0o755)
-    os.chmod(folder, 0o755)
     return True
 
 

@@ -25,7 +25,7 @@ from ..deployable import Deployable
 from ..targets import Staged, Workplace
 from .form import Form
 from .pair import Pair, holds_with
-from .pool import Pool, is_blob
+from .pool import Pool, is_blob, others_read
 from .record import Contribution, Contributions, Record
 
 LOCK = "lock"
@@ -217,7 +217,7 @@ class SharedIndex:
 
     @contextlib.contextmanager
     def _locked(self) -> Iterator[None]:
-        with locked(self._root / LOCK, what=f"the index {self._root}", wait=WAIT):
+        with others_read(), locked(self._root / LOCK, what=f"the index {self._root}", wait=WAIT):
             self._pair.prepare()
             self._contributions.sweep()
             yield

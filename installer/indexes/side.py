@@ -156,11 +156,13 @@ class Side:
         Raises:
             StoreError: the disk refuses.
         """
+        fresh = not os.path.lexists(f"{self._base}/{folder}")
         for path, content in page.written.items():
             self.write(f"{folder}/{path}", content)
         for path, digest in page.taken.items():
             self.link(f"{folder}/{path}", pool.path(digest))
-        self.keep_only(folder, {*page.written, *page.taken})
+        if not fresh:
+            self.keep_only(folder, {*page.written, *page.taken})
 
     def keep_only(self, folder: str, paths: Collection[str]) -> None:
         """Remove what a folder holds beside these paths.
