@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -21,6 +21,7 @@ from sealift.provenance import Statement
 
 from . import lock as locks
 from .depot import Depot
+from .lookout import Lookout
 from .packing import Packed, pack
 from .provenance import statement_of
 from .scratch import scratch
@@ -51,8 +52,16 @@ class Effort:
     """Whether archives may travel inflated in a difference."""
 
 
-def gather(spec: Spec, lock: locks.Lock | None, workshop: Workshop) -> list[tuple[str, Iterator[Found]]]:
+def gather(
+    spec: Spec, lock: locks.Lock | None, workshop: Workshop, lookout: Lookout
+) -> list[tuple[str, Iterator[Found]]]:
     """What the sources of a spec find, by artifact, in the order of the release manifest.
+
+    Args:
+        spec: what is wanted.
+        lock: what its sources are pinned to.
+        workshop: what they may use.
+        lookout: sees all that is found.
 
     Raises:
         SourceError: a source cannot be collected.
@@ -60,8 +69,9 @@ def gather(spec: Spec, lock: locks.Lock | None, workshop: Workshop) -> list[tupl
     sources = kinds("bundler.sources", "sealift.sources")
     found = []
     for wanted in spec.artifacts:
-        want = pinned(lock, wanted)
-        found.append((wanted.name, sources[wanted.source].collect(want, workshop)))
+        source = sources[wanted.source]
+        entries = source.collect(pinned(lock, wanted), workshop)
+        found.append((wanted.name, lookout.over(wanted.name, kind_made_by(source), entries)))
     return found
 
 
@@ -85,7 +95,7 @@ def seal(spec: Spec, depot: Depot, known: Callable[[], Blob | None], *, effort: 
 
     Raises:
         SourceError: a source cannot be collected, or differs from the lock.
-        UsageError: the release was published with other content.
+        UsageError: the release was published with other content, or its templates or their schema cannot be used.
         StoreError: the disk refuses.
     """
     lock = lock_of(spec)
@@ -95,14 +105,16 @@ def seal(spec: Spec, depot: Depot, known: Callable[[], Blob | None], *, effort: 
     if published:
         packed = digests(spec, lock, workshop, effort=effort, parent=depot.folder)
     else:
+        lookout = Lookout(spec)
         packed = pack(
-            gather(spec, lock, workshop),
+            gather(spec, lock, workshop, lookout),
             depot.folder,
             level=effort.level,
             workers=effort.threads,
             progress=progress,
             meanwhile=known,
         )
+        packed = replace(packed, values=lookout.seen())
         published = known()
     progress.finish()
     check_lock(lock, packed)
@@ -161,6 +173,7 @@ def release_of(spec: Spec, packed: Packed, lock: locks.Lock | None) -> tuple[Rel
         version=spec.version,
         artifacts=artifacts,
         hooks=spec.hooks,
+        values=packed.values,
         provenance=Blob(sha256=sha256(content), length=len(content)),
     )
     return release, statement
@@ -205,14 +218,16 @@ def seal_in(
     """
     for name in ("trees", "index", "packs"):
         make_folder(folder / name)
-    return pack(
-        gather(spec, lock, workshop),
+    lookout = Lookout(spec)
+    packed = pack(
+        gather(spec, lock, workshop, lookout),
         folder,
         level=effort.level,
         workers=effort.threads,
         progress=workshop.progress,
         keep=keep,
     )
+    return replace(packed, values=lookout.seen())
 
 
 def check_same(release: Release, former: Release) -> None:
@@ -225,6 +240,8 @@ def check_same(release: Release, former: Release) -> None:
     different = sorted(name for name in now.keys() | before.keys() if now.get(name) != before.get(name))
     if release.hooks != former.hooks:
         different.append("hooks")
+    if release.values != former.values:
+        different.append("values")
     if different:
         raise UsageError(
             f"{former.label} was already published with other content (what differs: {', '.join(different)})",

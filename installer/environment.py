@@ -15,9 +15,13 @@ from pathlib import Path
 from typing import Any, Literal
 
 from sealift import document, hooks, names
+from sealift.document import Document
 from sealift.plugins import kinds
 from sealift.schema import check, obey
 from sealift.subset import NAME_FORM, SPACED_FORM, VERSION_FORM, branch, name
+
+from . import secret
+from .secret import Reference
 
 TARGETS_MAX = 256
 CHECKS_MAX = 64
@@ -71,6 +75,8 @@ class HttpCheck:
 
 
 Check = CommandCheck | HttpCheck
+NOWHERE = Document(name="environment", value={}, values={}, keys={}, written={})
+"""What stands for the document of an environment that the site kept."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -92,6 +98,12 @@ class Environment:
     """The file that says so."""
     declared: Mapping[str, Any]
     """The same as plain values, to be kept."""
+    values: Mapping[str, Any] = field(default_factory=dict)
+    """What is filled in the templates of the release."""
+    secrets: Mapping[str, Reference] = field(default_factory=dict)
+    """Where the secrets are that are filled in beside them."""
+    document: Document = field(default=NOWHERE, compare=False, repr=False)
+    """Where it says what, for messages."""
 
 
 def load(path: Path) -> Environment:
@@ -107,10 +119,10 @@ def load(path: Path) -> Environment:
         *obey(environment, ("version",), names.check_version),
     ]
     check(environment, schema(), further=further)
-    return of(environment.value, path)
+    return of(environment.value, path, environment)
 
 
-def of(value: Mapping[str, Any], path: Path) -> Environment:
+def of(value: Mapping[str, Any], path: Path, document: Document = NOWHERE) -> Environment:
     """The environment that `value` declares, which `load` has accepted, now or before."""
     return Environment(
         name=value["environment"],
@@ -123,6 +135,9 @@ def of(value: Mapping[str, Any], path: Path) -> Environment:
         policy=value["policy"],
         path=path,
         declared=value,
+        values=value.get("values", {}),
+        secrets=secret.convert(value.get("secrets", {})),
+        document=document,
     )
 
 
@@ -167,6 +182,11 @@ def schema() -> dict[str, Any]:
                     "oneOf": [branch("kind", kind, targets[kind].SCHEMA, what) for kind in targets],
                 },
             },
+            "values": {
+                "description": "What is filled in the templates of the release, as its own schema says.",
+                "type": "object",
+            },
+            "secrets": secret.schema(),
             "health": {
                 "description": "What must hold after the switch; where it does not, the former release returns.",
                 "type": "array",

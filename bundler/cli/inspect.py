@@ -126,8 +126,15 @@ def _document(held: Holding, shown: _Shown) -> dict[str, Any]:
             "before-switch": [list(hook.run) for hook in held.release.hooks.before_switch],
             "after-switch": [list(hook.run) for hook in held.release.hooks.after_switch],
         },
+        **_values(held),
         **({"provenance": statement and provenance.document(statement)} if shown.provenance else {}),
     }
+
+
+def _values(held: Holding) -> dict[str, Any]:
+    """What a site fills in; nothing where the release has no templates."""
+    values = held.release.values
+    return {"values": {"schema": values.schema, "templates": list(values.templates)}} if values else {}
 
 
 def _statement(held: Holding) -> Statement | None:
@@ -213,15 +220,16 @@ def _text(held: Holding, shown: _Shown) -> str:
             lines.append(inside)
     for moment, hooks in (("before", held.release.hooks.before_switch), ("after", held.release.hooks.after_switch)):
         lines += [f"hook {moment} the switch: {safe(' '.join(hook.run))}" for hook in hooks]
+    if values := held.release.values:
+        lines.append(f"filled at the site: {count(len(values.templates), 'template')}, by {safe(values.schema)}")
+        lines += [f"  {safe(path)}" for path in values.templates if shown.files]
     if shown.files:
         for artifact in held.release.artifacts:
             lines += ["", f"{artifact.name}:", table([_row(entry) for entry in held.entries(artifact)], right=(1,))]
     if shown.provenance:
         from sealift import provenance
 
-        said = _statement(held)
-        rows = provenance.rows(said) if said else []
-        lines += ["", table(rows, header=provenance.HEADER) if rows else "nobody says where it came from"]
+        lines += ["", provenance.text(_statement(held))]
     return "\n".join(lines)
 
 
