@@ -35,6 +35,7 @@ class Packs:
         runs: tuple[tuple[int, int], ...],
         content: memoryview,
         reference: tuple[tuple[int, int, int], ...] = (),
+        subtraction: tuple[int, ...] = (),
     ) -> None:
         """Write a frame behind the one before it.
 
@@ -43,6 +44,7 @@ class Packs:
             runs: the numbers of its chunks.
             content: its bytes.
             reference: the runs of chunks of the bases that it refers to, in a difference.
+            subtraction: bytes of its streams, where it is a subtraction from them.
 
         Raises:
             StoreError: the disk refuses.
@@ -63,6 +65,7 @@ class Packs:
                 sha256=frame.digest,
                 chunks=runs,
                 reference=reference,
+                subtraction=subtraction,
             )
         )
         self._length += frame.length

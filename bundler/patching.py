@@ -9,38 +9,32 @@ few groups, whatever the size of the content.
 from __future__ import annotations
 
 import hashlib
-import sys
+from collections import deque
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
-from itertools import islice
+from itertools import chain, islice
 from pathlib import Path
 from typing import NamedTuple
 
-import zstandard
-
 from sealift.content import Chunks, Content
 from sealift.crew import Body, Channel, Crew
-from sealift.difference import KIND, REFERENCE_MIN, TREE_KIND, From, edits
+from sealift.difference import KIND, TREE_KIND, From, edits
 from sealift.durable import make_folder
 from sealift.errors import UsageError
-from sealift.frame import compressible, seal, store
 from sealift.listing import Blob, ListingBlob, Writer, file_name
 from sealift.manifest import BASES_MAX, Part
 from sealift.progress import Progress
 from sealift.tree import Entry
 
+from .coding import Coder
 from .cutting import Sealed
 from .holding import Holding
 from .matching import Matching
 from .packs import Packs
-from .regions import Regions
+from .regions import Regions, Task
 
 _BATCH = 128
 """Groups that are under way before the frames of all of them are written."""
-_WINDOW_LOG = 23
-"""The window reaches over a reference and its content."""
-_TABLE_LOG_MIN = 18
-"""Tables have a place for each byte of both: with fewer, the later ones drive out the earlier, and matches are lost."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -76,6 +70,7 @@ class _Made(NamedTuple):
     digest: str
     frame: bytes
     referring: bool
+    subtraction: tuple[int, ...]
 
 
 def difference(
@@ -128,20 +123,16 @@ def difference(
     try:
         with Crew(workers, patcher(contents, level)) as crew:
             tasks = Regions(fresh, olds, held, matching, reader).tasks(_paths(new))
-            while batch := list(islice(tasks, _BATCH)):
-                made: dict[int, _Made] = {}
-                for position, answer in crew.run(iter(enumerate(batch))):
-                    made[position] = _Made(*answer)
-                    progress.advance(made[position].size)
-                for position, (numbers, reference) in enumerate(batch):
-                    frame = made.pop(position)
-                    referring += frame.size if frame.referring else 0
-                    packs.add(
-                        Sealed(numbers, frame.size, len(frame.frame), frame.digest),
-                        tuple((first, count) for _, first, count in _runs((0, number) for number in numbers)),
-                        memoryview(frame.frame),
-                        tuple(_runs(reference)) if frame.referring else (),
-                    )
+            for (numbers, reference), frame in _in_order(crew, tasks):
+                progress.advance(frame.size)
+                referring += frame.size if frame.referring else 0
+                packs.add(
+                    Sealed(numbers, frame.size, len(frame.frame), frame.digest),
+                    tuple((first, count) for _, first, count in _runs((0, number) for number in numbers)),
+                    memoryview(frame.frame),
+                    tuple(_runs(reference)) if frame.referring else (),
+                    frame.subtraction,
+                )
         index, blobs = packs.finish()
     finally:
         packs.abandon()
@@ -150,6 +141,25 @@ def difference(
         release=new.part.release, index=index, packs=blobs, base=tuple(base.part.release for base in bases), trees=trees
     )
     return Difference(part=part, left_out=sum(fresh.sizes) - carried, carried=carried, referring=referring)
+
+
+def _in_order(crew: Crew, tasks: Iterator[Task]) -> Iterator[tuple[Task, _Made]]:
+    """Yield what becomes of each task, in their order. The next ones are found while the crew is at work."""
+    while (first := next(tasks, None)) is not None:
+        begun: deque[Task] = deque()
+        made: dict[int, _Made] = {}
+        done = 0
+
+        def numbered(batch: Iterable[Task], begun: deque[Task] = begun) -> Iterator[tuple[int, Task]]:
+            for position, task in enumerate(batch):
+                begun.append(task)
+                yield position, task
+
+        for position, answer in crew.run(numbered(chain((first,), islice(tasks, _BATCH - 1)))):
+            made[position] = _Made(*answer)
+            while done in made:
+                yield begun.popleft(), made.pop(done)
+                done += 1
 
 
 def _content(held: Holding) -> Content:
@@ -195,47 +205,16 @@ def patcher(contents: Sequence[Content], level: int) -> Body:
 
     def body(channel: Channel) -> None:
         chunks = Chunks(contents)
-        probe = zstandard.ZstdCompressor(level=1)
-        plain = zstandard.ZstdCompressor(level=level, write_checksum=False, write_content_size=True, threads=0)
+        coder = Coder(level)
         while True:
             position, task = channel.receive()
             content = b"".join(chunks.read(0, number) for number in task[0])
             reference = b"".join(chunks.read(base + 1, number) for base, number in task[1])
-            frame = against(content, reference, level) if len(reference) >= REFERENCE_MIN else b""
-            if not frame or len(frame) > len(content) * 0.9:
-                loose = compressible(memoryview(content), probe)
-                alone = seal([memoryview(content)], plain) if loose else store([memoryview(content)])
-                if not frame or len(alone) <= len(frame) * 1.01:
-                    frame, reference = alone, b""
-            answer = _Made(len(content), hashlib.sha256(frame).hexdigest(), frame, bool(reference))
+            coded = coder.code(content, reference)
+            answer = _Made(len(content), hashlib.sha256(coded.frame).hexdigest(), *coded)
             channel.send((position, tuple(answer)))
 
     return body
-
-
-def against(content: bytes, reference: bytes, level: int) -> bytes:
-    """Compress `content` into one frame with `reference` as prefix."""
-    if sys.version_info >= (3, 14):
-        from compression import zstd
-    else:
-        from backports import zstd
-
-    parameter = zstd.CompressionParameter
-    table = max((len(content) + len(reference)).bit_length(), _TABLE_LOG_MIN)
-    compressor = zstd.ZstdCompressor(
-        options={
-            parameter.compression_level: level,
-            parameter.window_log: _WINDOW_LOG,
-            parameter.hash_log: table,
-            parameter.chain_log: table,
-            parameter.content_size_flag: 1,
-            parameter.checksum_flag: 0,
-            parameter.dict_id_flag: 0,
-        },
-        zstd_dict=zstd.ZstdDict(reference, is_raw=True).as_prefix,
-    )
-    compressor.set_pledged_input_size(len(content))
-    return compressor.compress(content, mode=zstd.ZstdCompressor.FLUSH_FRAME)
 
 
 def _runs(numbers: Iterable[tuple[int, int]]) -> Iterator[tuple[int, int, int]]:

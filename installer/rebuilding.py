@@ -280,7 +280,7 @@ def _rebuilt(
     if hashlib.sha256(frame).hexdigest() != patch.sha256:
         raise damaged_pack(member.digest)
     reference = b"".join(chunks.read(base, number) for base, number in patch.referred())
-    content = memoryview(differences.unseal(frame, patch.size, reference))
+    content = memoryview(differences.content_of(patch, frame, reference))
     start = 0
     for digest, size in task.chunks:
         if hashlib.sha256(content[start : start + size]).digest() != digest:
