@@ -32,6 +32,8 @@ _TABLE_BITS = 20
 _MULTIPLIER = np.uint64(0x9E3779B97F4A7C15)
 """Spreads the windows over the table: 2^64 by the golden ratio (Knuth, The art of computer programming, 6.4)."""
 _ONES = np.uint64(0x0101010101010101)
+_BLOCK = 32 << 10
+"""Windows that are looked up at a time: what is computed of them stays in the processor's cache."""
 _LONG = 64
 """Bytes of a run that counts whatever lies beside it."""
 _BETTER = 8
@@ -69,31 +71,44 @@ def align(new: bytes, old: bytes) -> Alignment | None:
     return _extended(runs, *octets)
 
 
-def _windows(content: bytes, stride: int) -> npt.NDArray[np.uint64]:
-    count = len(content) - _WINDOW + 1
-    every: npt.NDArray[np.uint64] = np.ndarray((count,), dtype="<u8", buffer=content, strides=(1,))
-    return every[::stride].copy()
+def _windows(content: bytes) -> npt.NDArray[np.uint64]:
+    """The windows of a content, one at each byte; they overlap."""
+    return np.ndarray((len(content) - _WINDOW + 1,), dtype="<u8", buffer=content, strides=(1,))
 
 
 def _slots(windows: npt.NDArray[np.uint64]) -> Places:
-    return ((windows * _MULTIPLIER) >> np.uint64(64 - _TABLE_BITS)).view(np.int64)
+    """Where windows stand in the table."""
+    products = windows * _MULTIPLIER
+    products >>= np.uint64(64 - _TABLE_BITS)
+    return products.view(np.int64)
 
 
 def _runs(new: bytes, old: bytes) -> Alignment | None:
     """Runs of windows that are found on one diagonal."""
-    sampled, sought = _windows(old, _STRIDE), _windows(new, 1)
+    sampled = _windows(old)[::_STRIDE].copy()
     table = np.zeros(1 << _TABLE_BITS, np.int32)
     table[_slots(sampled)] = np.arange(len(sampled), dtype=np.int32)
-    found = table.take(_slots(sought), mode="clip")
-    places = np.flatnonzero(sampled.take(found, mode="clip") == sought)
-    windows = sought[places]
-    places = places[windows != (windows & np.uint64(0xFF)) * _ONES]
+    sought = _windows(new)
+    found = [_found(sought[start : start + _BLOCK], start, sampled, table) for start in range(0, len(sought), _BLOCK)]
+    places, shifts = (np.concatenate(each) for each in zip(*found, strict=True))
     if not len(places):
         return None
-    shifts = found[places].astype(np.int64) * _STRIDE - places
     first = np.flatnonzero(_changes(shifts))
     last = np.append(first[1:], len(shifts)) - 1
     return _apart(places[first], places[last] + _WINDOW, shifts[first])
+
+
+def _found(
+    sought: npt.NDArray[np.uint64], start: int, sampled: npt.NDArray[np.uint64], table: npt.NDArray[np.int32]
+) -> tuple[Places, Places]:
+    """The places of windows that the old content has, and how far the old place is from each."""
+    windows = sought.copy()
+    slots = table.take(_slots(windows), mode="clip")
+    here = np.flatnonzero(sampled.take(slots, mode="clip") == windows)
+    held = windows.take(here, mode="clip")
+    here = here[held != (held & np.uint64(0xFF)) * _ONES]
+    places = here + start
+    return places, slots.take(here, mode="clip").astype(np.int64) * _STRIDE - places
 
 
 def _changes(values: Places) -> npt.NDArray[np.bool_]:
