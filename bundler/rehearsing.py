@@ -153,7 +153,9 @@ def _rehearsed(
     known = published_release(state, wanted.name, wanted.version)
     progress.start(f"reading {wanted.name}@{wanted.version}")
     with scratch() as folder:
-        workshop = Workshop(base=wanted.base, cache=folder, progress=progress, spare=depot.folder / "cache")
+        workshop = Workshop(
+            base=wanted.base, cache=folder, progress=progress, spare=depot.folder / "cache", depot=depot.folder
+        )
         packed = seal_in(folder, wanted, lock, workshop, effort=effort, keep=known is None)
         progress.finish()
         check_lock(lock, packed)
