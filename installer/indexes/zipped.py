@@ -72,20 +72,18 @@ def _directory(descriptor: int, what: str) -> bytes:
     at = tail.rfind(b"PK\5\6")
     if at < 0 or len(tail) - at < _END.size:
         _broken(what)
-    _, disk, first, _, count, size, offset, comment = _END.unpack_from(tail, at)
+    _, disk, first, _, _, size, offset, comment = _END.unpack_from(tail, at)
     end = start + at
     if disk or first or at + _END.size + comment != len(tail):
         _broken(what)
-    if count == 0xFFFF or _FULL in (size, offset):
-        place = end - _LOCATOR.size
-        locator = os.pread(descriptor, _LOCATOR.size, max(0, place))
-        if len(locator) < _LOCATOR.size or locator[:4] != b"PK\6\7":
-            _broken(what)
+    place = end - _LOCATOR.size
+    locator = os.pread(descriptor, _LOCATOR.size, place) if place >= 0 else b""
+    if locator[:4] == b"PK\6\7":
         end = _LOCATOR.unpack(locator)[2]
         record = os.pread(descriptor, _END64.size, end) if end + _END64.size <= place else b""
         if len(record) < _END64.size or record[:4] != b"PK\6\6":
             _broken(what)
-        count, size, offset = _END64.unpack(record)[7:]
+        size, offset = _END64.unpack(record)[8:]
     if size > DIRECTORY_MAX:
         raise MalformedError(f"{what} has a directory of more than {DIRECTORY_MAX} bytes", hint=_HINT)
     if offset + size != end:
