@@ -24,6 +24,7 @@ from sealift.names import visible
 from sealift.progress import Progress, Silent
 
 from .cache import Fetched, Part, kept
+from .web import RESUMES
 
 WORKERS = 16
 """Objects at once."""
@@ -103,7 +104,7 @@ def bring(
     with locked(cache / "lock", what=f"the cache {cache}"):
         progress.start(f"fetch {bucket.place}", sum(known) if len(known) == len(wanted) else None)
         try:
-            at_once(one, wanted, workers=WORKERS)
+            at_once(one, wanted, workers=WORKERS, leave=bringing.leave)
         finally:
             progress.finish()
     return [found[pinned.key] for pinned in wanted]
@@ -119,6 +120,11 @@ class _Bringing:
         self._progress = progress
         self._lock = threading.Lock()
         self._objects: Objects | None = None
+        self._left = False
+
+    def leave(self) -> None:
+        """End what is under way at its next piece, and keep what arrived of it."""
+        self._left = True
 
     def one(self, pinned: Pinned) -> Brought:
         if pinned.sha256:
@@ -153,6 +159,8 @@ class _Bringing:
                 raise SourceError(f"{shown} is longer than {MAX_BYTES} bytes, the most that is accepted")
             self._advance(resumed)
             for piece in pieces:
+                if self._left:
+                    raise SourceError(f"{shown}: it was interrupted", hint=RESUMES)
                 if part.length + len(piece) > seen.size:
                     raise SourceError(f"{shown}: the store sends more than the {seen.size} bytes that it declared")
                 part.append(piece)
@@ -165,7 +173,7 @@ class _Bringing:
                 return self._fetched(pinned, part)
             raise IntegrityError(f"{shown} is no longer the object that was pinned", hint=_CHANGED) from error
         if part.length < seen.size:
-            raise SourceError(f"{shown}: the connection broke off", hint="run the same command again: it resumes")
+            raise SourceError(f"{shown}: the connection broke off", hint=RESUMES)
         digest = part.sha256
         if pinned.sha256 and digest != pinned.sha256:
             if resumed:

@@ -103,6 +103,7 @@ class Bringing:
         """Bytes that went over the line."""
         self.there = 0
         """Bytes that the bucket had."""
+        self._left = False
 
     def run(self, inventory: Inventory) -> None:
         """Bring everything there.
@@ -140,8 +141,14 @@ class Bringing:
 
         at_once(doubt, doubted, workers=READERS)
         at_once(
-            lambda batch: self._send(batch, inventory.contents.reader()), _batches(lacking + again), workers=SENDERS
+            lambda batch: self._send(batch, inventory.contents.reader()),
+            _batches(lacking + again),
+            workers=SENDERS,
+            leave=self._leave,
         )
+
+    def _leave(self) -> None:
+        self._left = True
 
     def _reuse(self, each: Wanted) -> None:
         with self._lock:
@@ -167,6 +174,8 @@ class Bringing:
     def _checked(self, each: Wanted, reader: Reader) -> Iterator[bytes]:
         running = hashlib.sha256()
         for piece in reader.pieces(each.artifact, each.path):
+            if self._left:
+                raise DeployError("it was interrupted", hint="apply again: what was sent stays")
             running.update(piece)
             yield piece
             with self._lock:
