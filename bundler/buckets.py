@@ -104,7 +104,10 @@ def bring(
     with locked(cache / "lock", what=f"the cache {cache}"):
         progress.start(f"fetch {bucket.place}", sum(known) if len(known) == len(wanted) else None)
         try:
-            at_once(one, wanted, workers=WORKERS, leave=bringing.leave)
+            # what has one content has one file in the cache, which is fetched by one of them
+            first = {pinned.sha256 or pinned.key: pinned for pinned in reversed(wanted)}
+            at_once(one, list(reversed(first.values())), workers=WORKERS, leave=bringing.leave)
+            at_once(one, [pinned for pinned in wanted if pinned.key not in found], workers=1, leave=bringing.leave)
         finally:
             progress.finish()
     return [found[pinned.key] for pinned in wanted]
@@ -143,7 +146,7 @@ class _Bringing:
     def _fetched(self, pinned: Pinned, part: Part) -> Brought:
         """Fetch what a part lacks; start over once where it proves to be of something else."""
         shown = f"{self._bucket.place}/{visible(pinned.key)[:200]}"
-        if part.length and (part.validator is None or part.length >= (pinned.size or 0)):
+        if part.length and (part.validator is None or part.length >= self._size(pinned)):
             part.restart(None)
         try:
             tag = pinned.tag or (part.validator or "").strip('"')
@@ -187,6 +190,13 @@ class _Bringing:
             key=pinned.key, size=part.length, sha256=digest, tag=seen.tag, version=pinned.version or seen.version
         )
         return Brought(pinned=found, fetched=Fetched(path=part.keep(digest), sha256=digest, length=found.size or 0))
+
+    def _size(self, pinned: Pinned) -> int:
+        """The bytes of an object, as the lock says or, where it does not, the store; 0 where there is none."""
+        if pinned.size is not None:
+            return pinned.size
+        seen = self._opened().look(pinned.key)
+        return seen.size if seen else 0
 
     def _opened(self) -> Objects:
         with self._lock:

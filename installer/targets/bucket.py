@@ -6,6 +6,7 @@ switch is one write of the pointer, which every store does whole or not at all. 
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Collection, Mapping
 from functools import cached_property
 from typing import Any
@@ -18,7 +19,7 @@ from sealift.errors import DeployError, MalformedError
 from sealift.names import visible
 
 from ..buckets import published
-from ..buckets.bringing import READERS, Bringing, Inventory, inventory, whole
+from ..buckets.bringing import READERS, Bringing, Inventory, Wanted, inventory, whole
 from ..buckets.memory import Memory
 from ..buckets.pointer import Pointer
 from ..deployable import Deployable
@@ -127,17 +128,17 @@ class BucketTarget:
     def _lacking(self, found: Inventory) -> str | None:
         """What the bucket lacks, told by reading all of it."""
         lacking: list[str] = []
+        left, lock = threading.Event(), threading.Lock()
 
-        def look(each: tuple[str, int, str]) -> None:
-            digest, size, path = each
-            if not whole(self._objects, f"{self._prefix}{published.object_key(digest)}", digest, size):
-                lacking.append(path)
-            self._workplace.progress.advance(size)
+        def look(each: Wanted) -> None:
+            if not whole(self._objects, f"{self._prefix}{each.key}", each.digest, each.size, left=left):
+                lacking.append(each.path)
+            with lock:
+                self._workplace.progress.advance(each.size)
 
-        items = [(each.digest, each.size, each.path) for each in found.wanted]
-        self._workplace.progress.start(f"reading {self.place}", sum(size for _, size, _ in items))
+        self._workplace.progress.start(f"reading {self.place}", sum(each.size for each in found.wanted))
         try:
-            at_once(look, items, workers=READERS)
+            at_once(look, found.wanted, workers=READERS, leave=left.set)
         finally:
             self._workplace.progress.finish()
         if not lacking:

@@ -209,6 +209,16 @@ def test_several_objects_come_at_once(store_of: StoreOf, tmp_path: Path) -> None
         assert len(_contents(behind, _workshop(tmp_path, "another"))) == 16
 
 
+def test_equal_contents_are_fetched_once(store_of: StoreOf, tmp_path: Path) -> None:
+    """Objects of one content are one file in the cache, however many ask for it at once."""
+    store = _filled(store_of("rgw"), {f"{number}": LARGE[:3_000_000] for number in range(8)})
+    pinned = _pinned(_want(store), _workshop(tmp_path))
+    with relaying(store.endpoint) as relay:
+        found = _contents({**pinned, "endpoint": f"http://{relay.host}"}, _workshop(tmp_path, "another"))
+        assert len(relay.asked("GET")) == 1
+    assert found == {f"{number}": LARGE[:3_000_000] for number in range(8)}
+
+
 def test_folders_that_a_console_made_are_no_files(store_of: StoreOf, tmp_path: Path) -> None:
     """An empty object whose key ends in a slash stands for a folder."""
     store = _filled(store_of("rgw"))
