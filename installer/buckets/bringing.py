@@ -65,7 +65,7 @@ def inventory(deployable: Deployable, store: Store) -> Inventory:
         IntegrityError: the store is damaged.
         UsageError: the release has too many files.
     """
-    names = [artifact.name for artifact in deployable.release.artifacts]
+    names = [artifact.name for artifact in deployable.artifacts]
     contents = Contents(deployable, store, names)
     files: dict[str, File] = {}
     links: dict[str, str] = {}

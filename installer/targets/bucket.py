@@ -22,6 +22,7 @@ from ..buckets import published
 from ..buckets.bringing import READERS, Bringing, Inventory, Wanted, inventory, whole
 from ..buckets.memory import Memory
 from ..buckets.pointer import Pointer
+from ..chosen import ARTIFACTS
 from ..deployable import Deployable
 from . import Staged, Workplace
 from .line import objects
@@ -37,6 +38,12 @@ SCHEMA: Mapping[str, Any] = {
             "maxLength": 512,
         },
         **KEYS,
+        "artifacts": {
+            **ARTIFACTS,
+            "description": "The artifacts that are deployed here, by name; all of the release where nothing is said. "
+            "One alone has no folder of its name.",
+            "minItems": 1,
+        },
     },
     "required": ["bucket"],
     "additionalProperties": False,
@@ -50,6 +57,7 @@ class BucketTarget:
         self._bucket, prefix = read(settings["bucket"], settings)
         self._prefix = prefix.rstrip("/") + "/" if prefix.rstrip("/") else ""
         self.place = f"{self._bucket.place}/{self._prefix}"
+        self._artifacts: Collection[str] | None = settings.get("artifacts")
         self._workplace = workplace
         self._memory = Memory(workplace.room("bucket", f"{self._bucket.endpoint} {self._bucket.account} {self.place}"))
 
@@ -74,11 +82,13 @@ class BucketTarget:
         """Bring what the bucket lacks, and the release's list behind it. The pointer is left as it is.
 
         Raises:
-            UsageError: something else stands in the pointer's place, or the release has too many files.
+            UsageError: something else stands in the pointer's place, or the release has too many files, or lacks an
+                artifact that is to be deployed.
             DeployError: the bucket refuses or cannot be reached.
             IntegrityError: the store is damaged.
             StoreError: the disk refuses.
         """
+        deployable = deployable.taking(self._artifacts)
         self.current()
         found = inventory(deployable, self._workplace.store)
         identity = deployable.identity
@@ -110,6 +120,7 @@ class BucketTarget:
 
     def check(self, deployable: Deployable, *, deep: bool) -> str | None:
         """Whether the pointer leads to the release; with `deep`, whether the bucket gives back all that it holds."""
+        deployable = deployable.taking(self._artifacts)
         identity = deployable.identity
         serving = self.current()
         if serving != identity:

@@ -245,6 +245,22 @@ def test_values_fill_what_is_brought(connected: Connected, isolated: Isolated, s
     assert [problem for _, problem in isolated.installation.inspect(current, deep=True)] == [None, None]
 
 
+def test_some_artifacts_alone_are_brought(connected: Connected, isolated: Isolated, store_of: StoreOf) -> None:
+    """What belongs elsewhere is not sent, and one artifact alone has no folder; a name of none is refused."""
+    store = store_of("rgw")
+    spec = connected.spec("1.0", FILES, more="  docs:\n    source: path\n    path: docs\n")
+    (connected.root / "docs").mkdir()
+    (connected.root / "docs/page.txt").write_text("page")
+    isolated.admit(connected.export(spec))
+    with pytest.raises(UsageError, match="no artifact 'other'"):
+        isolated.deploy("1.0", f"{{kind: bucket, {store.yaml}, artifacts: [other]}}")
+    isolated.deploy("1.0", f"{{kind: bucket, {store.yaml}, artifacts: [docs]}}")
+    listed = json.loads(store.content(json.loads(store.content("current.json"))["index"]))
+    assert set(listed["files"]) == {"page.txt"}
+    assert [key for key in store.held() if key.startswith("objects/")] == [_name(b"page")]
+    assert _deep(isolated) is None
+
+
 def test_an_upload_that_failed_goes_on(connected: Connected, isolated: Isolated, store_of: StoreOf) -> None:
     """What arrived before the store failed is not sent again, and nothing of the release was to be seen."""
     store = store_of("rgw")
