@@ -10,32 +10,19 @@ import contextlib
 import secrets
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
-from datetime import datetime
 
 import msgspec
 
-from sealift.errors import DeployError, SealiftError, StoreError, StrandedError, UsageError
-from sealift.plugins import kinds
-from sealift.progress import Progress
+from sealift.errors import DeployError, PolicyError, SealiftError, StoreError, StrandedError, UsageError
 
 from .deployable import Deployable
-from .deployments import Deployed, Deployments, Journal, Phase, State
-from .environment import Environment, TargetWanted
-from .filling import Filling, filled
-from .filling import key as variant_key
+from .deployments import Deployed, Journal, Phase, State
+from .environment import Environment
 from .health import unhealthy
 from .hooking import run_hooks, variables
-from .planning import Plan, former, plan_apply, plan_rollback, wanted
-from .site import Site
-from .state import Admitted
-from .store import Store
-from .strategies import Composed
-from .targets import Sight, Staged, Target, Workplace
-
-_CHANGED = (
-    "its filled files cannot be compared: a secret is another one now, or cannot be had; "
-    "apply again, so that it serves with what is so now"
-)
+from .outlook import Outlook
+from .planning import Plan
+from .targets import Staged, Target
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -51,90 +38,8 @@ class Outcome:
     """Bytes that were written, and taken from the former release."""
 
 
-class Installation:
+class Installation(Outlook):
     """A site's environments, and what changes them."""
-
-    def __init__(
-        self,
-        site: Site,
-        *,
-        workers: int,
-        progress: Progress,
-        clock: Callable[[], datetime],
-    ) -> None:
-        self.site = site
-        self.deployments = Deployments(site.environments)
-        self._store = Store(site.store)
-        self._workers = workers
-        self._progress = progress
-        self._clock = clock
-
-    def targets(self, environment: Environment, operation: str | None = None) -> list[Target]:
-        """The targets of an environment, as its strategy puts them together."""
-        return [target for _, target in self._composed(environment, operation)]
-
-    def _composed(self, environment: Environment, operation: str | None = None) -> Composed:
-        """The targets of an environment, each with its kind.
-
-        Args:
-            environment: what is declared.
-            operation: the identity of the operation that they are for.
-
-        Raises:
-            UsageError: a kind is unknown.
-        """
-        known = kinds("installer.targets", "sealift.targets")
-        if unknown := sorted({each.kind for each in environment.targets} - known.keys()):
-            raise UsageError(
-                f"environment {environment.name} has a target of the unknown kind {unknown[0]!r}",
-                hint="install what offered that kind when it was deployed",
-            )
-        workplace = Workplace(
-            store=self._store,
-            workers=self._workers,
-            progress=self._progress,
-            environment=environment.name,
-            rooms=self.deployments.rooms(environment.name),
-            operation=operation,
-        )
-        strategies = kinds("installer.strategies", "sealift.strategies")
-        if (strategy := environment.strategy).kind not in strategies:
-            raise UsageError(
-                f"environment {environment.name} has the unknown strategy {strategy.kind!r}",
-                hint="install what offered that strategy when it was deployed",
-            )
-
-        def make(wanted: TargetWanted) -> Target:
-            target: Target = known[wanted.kind].target(wanted.settings, workplace)
-            return target
-
-        composed: Composed = strategies[strategy.kind].compose(strategy.settings, environment.targets, make, workplace)
-        return composed
-
-    def plan(self, environment: Environment, *, locked: bool = False) -> Plan:
-        """What `apply` of this environment would do now.
-
-        Args:
-            environment: what is declared.
-            locked: whether the site's lock is held, so that what it lacks to fill templates may be made.
-
-        Raises:
-            UsageError: it cannot be done.
-        """
-        before = self.deployments.state(environment.name)
-        filling = self._filling(environment, wanted(environment, self.site.state), locked=locked)
-        return plan_apply(environment, before, self.site.state, self._seen(environment), self._clock(), filling)
-
-    def plan_rollback(self, name: str, *, locked: bool = False) -> Plan:
-        """What `rollback` of this environment would do now; arguments and errors as for `plan`."""
-        before = self.deployments.state(name)
-        previous, admitted = former(before, self.site.state)
-        filling = self._filling(previous.declared, admitted, locked=locked)
-        return plan_rollback(before, self.site.state, self._seen(previous.declared), self._clock(), filling)
-
-    def _filling(self, environment: Environment, admitted: Admitted, *, locked: bool) -> Filling:
-        key = variant_key(self.site.path, make=locked)
-        return filled(environment, self._deployable(admitted), self._store, key)
 
     def apply(self, environment: Environment) -> Outcome:
         """Make the environment what it declares.
@@ -189,50 +94,19 @@ class Installation:
             return all(target.current() == goal.identity for target in self.targets(goal.declared))
         return False
 
-    def inspect(self, deployed: Deployed, *, deep: bool) -> list[tuple[Target, str | None]]:
-        """Each target of a deployment, and what is wrong with what should serve there."""
-        admitted = self.site.state.release(deployed.release, deployed.version)
-        found: list[tuple[Target, str | None]] = []
-        for target in self.targets(deployed.declared):
-            try:
-                if admitted is None:
-                    found.append((target, f"the site no longer holds {deployed.label}"))
-                else:
-                    deployable, whole = self._as_deployed(deployed, admitted, deep=deep)
-                    problem = target.check(deployable, deep=deep and whole)
-                    found.append((target, problem or (None if whole else _CHANGED)))
-            except SealiftError as error:
-                found.append((target, error.message))
-        return found
-
-    def _as_deployed(self, deployed: Deployed, admitted: Admitted, *, deep: bool) -> tuple[Deployable, bool]:
-        """A deployment with what was filled in it, and whether that could be made again: a secret may be another."""
-        deployable = replace(self._deployable(admitted), variant=deployed.variant)
-        if not deployed.variant or not deep:
-            return deployable, True
-        with contextlib.suppress(UsageError):
-            filling = self._filling(deployed.declared, admitted, locked=False)
-            if filling.variant == deployed.variant:
-                return replace(deployable, filled=filling.files), True
-        return deployable, False
-
-    def _seen(self, environment: Environment) -> list[Sight]:
-        return [
-            Sight(kind=kind, place=target.place, serving=target.current())
-            for kind, target in self._composed(environment)
-        ]
-
     def _operate(self, name: str, planned: Callable[[], Plan]) -> Outcome:
         with self.site.lock():
             journal = self.deployments.journal(name)
             recovered = self.recover(name)
             state = self.deployments.state(name)
             if journal and journal.action == "rollback" and state == journal.after and state.current:
-                plan = self.plan(state.current.declared, locked=True)
+                plan = self.plan(replace(state.current.declared, version=state.current.version), locked=True)
             else:
                 plan = planned()
             if not plan.pending:
                 return Outcome(plan=plan, recovered=recovered, changed=False)
+            if plan.refused:
+                raise self._withheld(plan)
             try:
                 staged = self._carry_out(plan)
             except SealiftError as error:
@@ -246,6 +120,24 @@ class Installation:
                 written=sum(each.written for each in staged),
                 reused=sum(each.reused for each in staged),
             )
+
+    def _withheld(self, plan: Plan) -> PolicyError:
+        """The error of a deployment that the policy refuses, once the ledger says so."""
+        reasons = [str(rule) for rule in plan.refused]
+        self.site.record(
+            "withheld",
+            {
+                "environment": plan.environment.name,
+                "action": plan.action,
+                "release": plan.admitted.label,
+                "rules": reasons,
+            },
+            self._clock(),
+        )
+        return PolicyError(
+            f"the policy of environment {plan.environment.name} refuses {plan.admitted.label}: " + "; ".join(reasons),
+            hint="see each rule with sealift-install plan; nothing was changed",
+        )
 
     def _carry_out(self, plan: Plan) -> list[Staged]:
         journal = Journal(
@@ -297,9 +189,6 @@ class Installation:
             staged.append(target.stage(deployable, former))
             self._progress.finish()
         return staged
-
-    def _deployable(self, admitted: Admitted) -> Deployable:
-        return Deployable(release=self._store.held(admitted.part), part=admitted.part)
 
     def _former(self, before: State) -> Deployable | None:
         """The release that serves, if the site still holds it whole enough to take files from its folder."""

@@ -18,10 +18,13 @@ from sealift import document, hooks, names
 from sealift.document import Document
 from sealift.plugins import kinds
 from sealift.schema import check, obey
-from sealift.subset import NAME_FORM, SPACED_FORM, VERSION_FORM, branch, name
+from sealift.subset import NAME_FORM, SPACED_FORM, branch, name
 
+from . import policy as policies
 from . import secret
+from .policy import Policy
 from .secret import Reference
+from .versions import RANGE_MAX, check_wanted
 
 TARGETS_MAX = 256
 CHECKS_MAX = 64
@@ -86,6 +89,7 @@ class Environment:
     name: str
     release: str
     version: str
+    """One version, or a range (`installer.versions`)."""
     targets: tuple[TargetWanted, ...]
     """In the order in which they are deployed to."""
     health: tuple[Check, ...]
@@ -93,7 +97,7 @@ class Environment:
     hooks: hooks.Hooks
     """The site's own; their programs are absolute paths."""
     strategy: StrategyWanted = field(default_factory=lambda: StrategyWanted())
-    policy: Literal["none"]
+    policy: Policy | Literal["none"]
     path: Path
     """The file that says so."""
     declared: Mapping[str, Any]
@@ -116,7 +120,8 @@ def load(path: Path) -> Environment:
     further = [
         *obey(environment, ("environment",), names.check_release),
         *obey(environment, ("release",), names.check_spaced),
-        *obey(environment, ("version",), names.check_version),
+        *obey(environment, ("version",), check_wanted),
+        *policies.problems(environment),
     ]
     check(environment, schema(), further=further)
     return of(environment.value, path, environment)
@@ -132,7 +137,7 @@ def of(value: Mapping[str, Any], path: Path, document: Document = NOWHERE) -> En
         health=tuple(_check(entry) for entry in value.get("health", ())),
         hooks=hooks.convert(value.get("hooks", {})),
         strategy=_strategy(value.get("strategy", {"kind": "in-place"})),
-        policy=value["policy"],
+        policy=policies.of(value["policy"]),
         path=path,
         declared=value,
         values=value.get("values", {}),
@@ -170,7 +175,14 @@ def schema() -> dict[str, Any]:
         "properties": {
             "environment": name(names.RELEASE, f"The environment's name: {NAME_FORM}."),
             "release": name(names.SPACED, f"The name of the release that it runs: {SPACED_FORM}."),
-            "version": name(names.VERSION, f"The version of that release: {VERSION_FORM}."),
+            "version": {
+                "description": "The version of that release, or a range, such as '^1.4' or '>=1.4, <2': then the "
+                "newest one that the site has admitted.",
+                "type": "string",
+                "minLength": 1,
+                "maxLength": RANGE_MAX,
+                "pattern": "^[0-9A-Za-z^~<>=!*][ -~]*$",
+            },
             "targets": {
                 "description": "Where the release is deployed to, in this order: at least one target.",
                 "type": "array",
@@ -204,11 +216,7 @@ def schema() -> dict[str, Any]:
                 "description": "The site's own commands around the switch.",
                 **hooks.schema(absolute=True),
             },
-            "policy": {
-                "description": "Which rules a release must meet before it is deployed. So far there is only 'none': "
-                "what the site trusts is deployed. It is written out, so that nothing is left open by oversight.",
-                "const": "none",
-            },
+            "policy": policies.schema(),
         },
         "required": ["environment", "release", "version", "targets", "policy"],
         "additionalProperties": False,

@@ -9,7 +9,7 @@ import click
 
 from sealift.cli import command, emit, json_option, quiet_option, size, threads_option
 
-from .options import installation, site_option
+from .options import approval_option, installation, site_option
 
 if TYPE_CHECKING:
     from ..applying import Outcome
@@ -23,10 +23,19 @@ if TYPE_CHECKING:
 @site_option
 @click.argument("environment", type=click.Path(path_type=Path))
 @click.option("--dry-run", is_flag=True, help="Show the plan, and change nothing.")
+@approval_option
 @threads_option
 @json_option
 @quiet_option
-def apply(folder: Path, environment: Path, dry_run: bool, threads: int | None, as_json: bool, quiet: bool) -> None:
+def apply(
+    folder: Path,
+    environment: Path,
+    dry_run: bool,
+    approvals: tuple[Path, ...],
+    threads: int | None,
+    as_json: bool,
+    quiet: bool,
+) -> None:
     """Make an environment what its file declares.
 
     The release is written beside what serves and checked; then the switch is atomic. Where a hook or a
@@ -38,7 +47,7 @@ def apply(folder: Path, environment: Path, dry_run: bool, threads: int | None, a
 
     declared = load(environment)
     site = Site.open(folder)
-    work = installation(site, threads, quiet=quiet)
+    work = installation(site, threads, quiet=quiet, approvals=approvals)
     if dry_run:
         show(work, declared, site, as_json=as_json)
         return

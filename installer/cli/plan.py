@@ -9,7 +9,7 @@ import click
 
 from sealift.cli import command, count, emit, json_option, safe, size, table
 
-from .options import installation, site_option
+from .options import approval_option, installation, site_option
 
 if TYPE_CHECKING:
     from ..applying import Installation
@@ -39,9 +39,16 @@ _MARKS = {"added": "+", "removed": "-", "changed": "~"}
     is_flag=True,
     help="Show what changes in filled files line by line; secrets are masked.",
 )
+@approval_option
 @json_option
 def plan(
-    folder: Path, environment: Path, with_exit_code: bool, with_files: bool, with_difference: bool, as_json: bool
+    folder: Path,
+    environment: Path,
+    with_exit_code: bool,
+    with_files: bool,
+    with_difference: bool,
+    approvals: tuple[Path, ...],
+    as_json: bool,
 ) -> int:
     """Show what apply would do, and change nothing."""
     from ..environment import load
@@ -49,7 +56,7 @@ def plan(
 
     site = Site.open(folder)
     planned = show(
-        installation(site),
+        installation(site, approvals=approvals),
         load(environment),
         site,
         with_files=with_files,
@@ -110,7 +117,7 @@ def text(planned: Plan, shown: Preview | None, with_files: bool = False) -> list
     if planned.filling.files:
         same = former is not None and former.variant == planned.filling.variant
         lines.append(f"  {count(len(planned.filling.files), 'file')} filled with values{', as before' if same else ''}")
-    lines += [f"  policy {rule}" for rule in planned.rules]
+    lines += [f"  policy {'' if rule.passes else 'REFUSES '}{safe(str(rule))}" for rule in planned.rules]
     if shown and with_files and shown.changes:
         rows: list[tuple[Any, ...]] = [(f"    {_MARKS[kind]}", path) for kind, path in shown.changes]
         lines.append(table(rows))
