@@ -22,7 +22,14 @@ from .health import unhealthy
 from .hooking import run_hooks, variables
 from .outlook import Outlook
 from .planning import Plan
-from .targets import Staged, Target
+from .targets import Prunable, Staged, Target
+
+_EVENTS = {"apply": "deployed", "rollback": "rolled-back", "remove": "undeployed"}
+_AGAIN = {
+    "apply": "apply again",
+    "rollback": "roll back again, or apply another version",
+    "remove": "remove it again",
+}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -36,6 +43,25 @@ class Outcome:
     written: int = 0
     reused: int = 0
     """Bytes that were written, and taken from the former release."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Removed:
+    """What a removal did."""
+
+    environment: str
+    label: str | None
+    """What it ran; None where that was nothing any more."""
+    places: tuple[str, ...]
+    """Where nothing of it serves now."""
+    recovered: str | None
+    """What was found of a killed operation, and done about it."""
+
+
+def _again(state: State, current: Deployed) -> Environment:
+    """What an environment runs, as what is declared: the very version, by what governs it."""
+    declared = current.declared
+    return replace(declared, version=current.version, source=state.source or declared.source, expires=state.expires)
 
 
 class Installation(Outlook):
@@ -69,18 +95,17 @@ class Installation(Outlook):
         journal = self.deployments.journal(name)
         if journal is None:
             return None
-        goal = journal.after.current
-        assert goal is not None
-        if journal.phase == "committing" and self._serves(goal):
+        goal = journal.goal
+        if journal.phase == "committing" and self._serves(journal):
             self._finish(journal)
-            done = f"found the {journal.action} of {goal.label} checked but not recorded, and finished it"
+            done = f"found the {journal.noun} of {goal.label} checked but not recorded, and finished it"
         else:
             if journal.phase != "staging":
                 self._return(journal, self.targets(goal.declared, journal.operation), "it was interrupted")
             self.deployments.end_journal(name)
             former = journal.before.current
             done = (
-                f"found the {journal.action} of {goal.label} interrupted while {journal.phase}, "
+                f"found the {journal.noun} of {goal.label} interrupted while {journal.phase}, "
                 f"and undid it: {former.label if former else 'nothing'} serves"
             )
         self.site.record(
@@ -88,11 +113,46 @@ class Installation(Outlook):
         )
         return done
 
-    def _serves(self, goal: Deployed) -> bool:
-        """Whether a release serves at all its targets: not so where a disk that failed kept it from the record."""
+    def _serves(self, journal: Journal) -> bool:
+        """Whether all its targets are as it leaves them: not so where a disk that failed kept it from the record."""
+        wanted = journal.after.current.identity if journal.after.current else None
         with contextlib.suppress(UsageError):
-            return all(target.current() == goal.identity for target in self.targets(goal.declared))
+            return all(target.current() == wanted for target in self.targets(journal.goal.declared))
         return False
+
+    def remove(self, name: str) -> Removed:
+        """Let nothing of an environment serve any more, and forget it; raises as `apply`.
+
+        What was staged at its targets is removed as far as they can let go of it. The release stays at the site.
+        """
+        with self.site.lock():
+            known = name in self.deployments.names()
+            recovered = self.recover(name)
+            state = self.deployments.state(name)
+            if state.current is None:
+                if not known:
+                    raise UsageError(f"there is no environment {name}", hint="see which there are: env list")
+                if name in self.deployments.names():
+                    self.deployments.remove(name)
+                return Removed(environment=name, label=None, places=(), recovered=recovered)
+            targets = self.targets(state.current.declared)
+            journal = Journal(
+                operation=secrets.token_hex(8),
+                action="remove",
+                phase="switching",
+                before=state,
+                after=State(environment=name),
+                served=tuple(target.current() for target in targets),
+            )
+            self.deployments.keep_journal(journal)
+            with self._failing(journal, targets):
+                for target in reversed(targets):
+                    if target.current() is not None:
+                        target.activate(None)
+                journal = self._advance(journal, "committing")
+            self._finish(journal)
+            places = tuple(target.place for target in targets)
+            return Removed(environment=name, label=state.current.label, places=places, recovered=recovered)
 
     def _operate(self, name: str, planned: Callable[[], Plan]) -> Outcome:
         with self.site.lock():
@@ -100,7 +160,7 @@ class Installation(Outlook):
             recovered = self.recover(name)
             state = self.deployments.state(name)
             if journal and journal.action == "rollback" and state == journal.after and state.current:
-                plan = self.plan(replace(state.current.declared, version=state.current.version), locked=True)
+                plan = self.plan(_again(state, state.current), locked=True)
             else:
                 plan = planned()
             if not plan.pending:
@@ -219,7 +279,7 @@ class Installation(Outlook):
                 self._note("returned", journal, {"reason": reason})
                 self.deployments.end_journal(journal.after.environment)
             if isinstance(error, DeployError):
-                again = "apply again" if journal.action == "apply" else "roll back again, or apply another version"
+                again = _AGAIN[journal.action]
                 raise DeployError(f"{error.message}", hint=f"{serving}; mend the cause, then {again}") from error
             raise
 
@@ -245,22 +305,29 @@ class Installation(Outlook):
             )
 
     def _finish(self, journal: Journal) -> None:
-        """Record a checked deployment; may be repeated."""
+        """Record a checked deployment, or a removal; may be repeated."""
         name = journal.after.environment
-        self.deployments.keep_state(journal.after)
+        if journal.action == "remove":
+            for target in self.targets(journal.goal.declared):
+                if isinstance(target, Prunable):
+                    target.prune(())
+        else:
+            self.deployments.keep_state(journal.after)
         if not self._recorded(journal.operation):
-            self._note("deployed" if journal.action == "apply" else "rolled-back", journal, {})
-        self.deployments.end_journal(name)
+            self._note(_EVENTS[journal.action], journal, {})
+        if journal.action == "remove":
+            self.deployments.remove(name)
+        else:
+            self.deployments.end_journal(name)
 
     def _recorded(self, operation: str) -> bool:
         return any(
-            entry.detail.get("operation") == operation and entry.event in ("deployed", "rolled-back")
+            entry.detail.get("operation") == operation and entry.event in _EVENTS.values()
             for entry in self.site.ledger.read()
         )
 
     def _note(self, event: str, journal: Journal, more: Mapping[str, object]) -> None:
-        goal, former = journal.after.current, journal.before.current
-        assert goal is not None
+        goal, former = journal.goal, journal.before.current
         self.site.record(
             event,
             {

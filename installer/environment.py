@@ -10,7 +10,8 @@ from __future__ import annotations
 import json
 import sys
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
+from datetime import datetime
 from pathlib import Path
 from typing import Any, Literal
 
@@ -78,6 +79,8 @@ class HttpCheck:
 
 
 Check = CommandCheck | HttpCheck
+FILE = "file"
+"""What governs an environment that a file at the site declares."""
 NOWHERE = Document(name="environment", value={}, values={}, keys={}, written={})
 """What stands for the document of an environment that the site kept."""
 
@@ -106,6 +109,10 @@ class Environment:
     """What is filled in the templates of the release."""
     secrets: Mapping[str, Reference] = field(default_factory=dict)
     """Where the secrets are that are filled in beside them."""
+    source: str = FILE
+    """What governs it: `FILE`, `release:<name>:<path>` or `copy:<environment>`."""
+    expires: datetime | None = None
+    """When it should be removed; None where it is to stay."""
     document: Document = field(default=NOWHERE, compare=False, repr=False)
     """Where it says what, for messages."""
 
@@ -116,7 +123,20 @@ def load(path: Path) -> Environment:
     Raises:
         UsageError: it does not validate; the message lists every problem with file, line, column and path.
     """
-    environment = document.parse(path)
+    return accept(document.parse(path), path)
+
+
+def accept(environment: Document, path: Path, source: str = FILE) -> Environment:
+    """The environment that a document declares.
+
+    Args:
+        environment: as `document.parse` returns it.
+        path: what it is called in hints.
+        source: what governs the environment by it.
+
+    Raises:
+        UsageError: it does not validate; the message lists every problem with file, line, column and path.
+    """
     further = [
         *obey(environment, ("environment",), names.check_release),
         *obey(environment, ("release",), names.check_spaced),
@@ -124,7 +144,7 @@ def load(path: Path) -> Environment:
         *policies.problems(environment),
     ]
     check(environment, schema(), further=further)
-    return of(environment.value, path, environment)
+    return replace(of(environment.value, path, environment), source=source)
 
 
 def of(value: Mapping[str, Any], path: Path, document: Document = NOWHERE) -> Environment:

@@ -13,6 +13,7 @@ from sealift.plugins import kinds
 from sealift.progress import Progress
 
 from .approval import Signed, approved
+from .declaring import told
 from .deployable import Deployable
 from .deployments import Deployed, Deployments
 from .environment import Environment, TargetWanted
@@ -45,6 +46,7 @@ class Outlook:
         progress: Progress,
         clock: Callable[[], datetime],
         approvals: Sequence[Signed] = (),
+        take_over: bool = False,
     ) -> None:
         """Take a site.
 
@@ -54,6 +56,7 @@ class Outlook:
             progress: told the bytes of each step.
             clock: says the time.
             approvals: signed approvals that a policy may ask for.
+            take_over: whether an environment may be governed by another source from now on.
         """
         self.site = site
         self.deployments = Deployments(site.environments)
@@ -62,6 +65,7 @@ class Outlook:
         self._progress = progress
         self._clock = clock
         self._approvals = tuple(approvals)
+        self._take_over = take_over
 
     def targets(self, environment: Environment, operation: str | None = None) -> list[Target]:
         """The targets of an environment, as its strategy puts them together."""
@@ -116,10 +120,35 @@ class Outlook:
             UsageError: it cannot be done.
         """
         before = self.deployments.state(environment.name)
+        if before.source not in (None, environment.source) and not self._take_over:
+            raise UsageError(
+                f"environment {environment.name} is governed by {told(before.source)}, and not by "
+                f"{told(environment.source)}",
+                hint="change what governs it; or let this govern it from now on: apply with --take-over",
+            )
         admitted = wanted(environment, self.site.state)
         filling = self._filling(environment, admitted, locked=locked)
         rules = self._judge(environment, admitted, "apply")
-        return plan_apply(environment, before, self.site.state, self._seen(environment), self._clock(), filling, rules)
+        seen = self._seen(environment)
+        self._check_apart(environment, seen)
+        return plan_apply(environment, before, self.site.state, seen, self._clock(), filling, rules)
+
+    def _check_apart(self, environment: Environment, seen: Sequence[Sight]) -> None:
+        """Refuse a place that another environment deploys to: each would undo what the other does."""
+        own = {(sight.kind, sight.place) for sight in seen}
+        for name in self.deployments.names():
+            current = self.deployments.state(name).current if name != environment.name else None
+            if current is None:
+                continue
+            taken: list[str] = []
+            with contextlib.suppress(UsageError):
+                others = self._composed(current.declared)
+                taken = sorted(target.place for kind, target in others if (kind, target.place) in own)
+            if taken:
+                raise UsageError(
+                    f"environment {name} is deployed to {', '.join(taken)} already",
+                    hint=f"give environment {environment.name} targets of its own",
+                )
 
     def plan_rollback(self, name: str, *, locked: bool = False) -> Plan:
         """What `rollback` of this environment would do now; arguments and errors as for `plan`."""

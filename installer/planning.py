@@ -65,6 +65,7 @@ class Plan:
             or goal is None
             or current.identity != goal.identity
             or current.environment != self.environment.declared
+            or (self.before.source or self.after.source, self.before.expires) != (self.after.source, self.after.expires)
         )
 
     def document(self) -> dict[str, Any]:
@@ -177,7 +178,13 @@ def plan_apply(
     steps = _steps(deployed, seen)
     serving = before.current
     again = serving is not None and serving.identity == deployed.identity
-    after = State(environment=environment.name, current=deployed, previous=before.previous if again else before.current)
+    after = State(
+        environment=environment.name,
+        current=deployed,
+        previous=before.previous if again else before.current,
+        source=environment.source,
+        expires=environment.expires,
+    )
     return Plan(
         action="apply",
         environment=environment,
@@ -218,7 +225,13 @@ def plan_rollback(
         environment=environment,
         admitted=admitted,
         before=before,
-        after=State(environment=before.environment, current=deployed, previous=before.current),
+        after=State(
+            environment=before.environment,
+            current=deployed,
+            previous=before.current,
+            source=before.source,
+            expires=before.expires,
+        ),
         steps=_steps(deployed, seen),
         rules=rules,
         filling=filling,

@@ -18,6 +18,7 @@ PROGRAM = Program(
         "approve": ("installer.cli.approve:approve", "Sign that one deployment may be made."),
         "approvers": ("installer.cli.approvers:approvers", "Show and set who approves deployments, by role."),
         "approver-key": ("installer.cli.approver_key:approver_key", "Make a key for an approver."),
+        "env": ("installer.cli.env:env", "List, copy and remove environments."),
         "status": ("installer.cli.status:status", "Show what each environment runs."),
         "rollback": ("installer.cli.rollback:rollback", "Return an environment to the release before."),
         "history": ("installer.cli.history:history", "Read the ledger: what was admitted, refused, deployed."),

@@ -48,8 +48,20 @@ def approval_option(function: Function) -> Function:
     )(function)
 
 
+def take_over_option(function: Function) -> Function:
+    """Give a command `--take-over`."""
+    return click.option(
+        "--take-over", is_flag=True, help="Let this govern the environment from now on, whatever did before."
+    )(function)
+
+
 def installation(
-    site: Site, threads: int | None = None, *, quiet: bool = True, approvals: Sequence[Path] = ()
+    site: Site,
+    threads: int | None = None,
+    *,
+    quiet: bool = True,
+    approvals: Sequence[Path] = (),
+    take_over: bool = False,
 ) -> Installation:
     """The site's environments, with progress on the terminal."""
     from ..applying import Installation
@@ -59,7 +71,14 @@ def installation(
         from ..approval import read
 
         given = [read(path) for path in approvals]
-    return Installation(site, workers=workers(threads), progress=Bar(quiet=quiet), clock=utc_now, approvals=given)
+    return Installation(
+        site,
+        workers=workers(threads),
+        progress=Bar(quiet=quiet),
+        clock=utc_now,
+        approvals=given,
+        take_over=take_over,
+    )
 
 
 def passphrase(*, new: bool) -> bytes:

@@ -104,6 +104,28 @@ class Program(click.Group):
         _write_example(self.epilog, formatter)
 
 
+class Family(click.Group):
+    """Commands of a program that share their first word.
+
+    Args:
+        name: the word.
+        help: what they are for.
+        commands: each by its second word, in the order of the help.
+    """
+
+    def __init__(self, name: str, *, help: str, commands: Mapping[str, click.Command]) -> None:
+        super().__init__(name, help=help, commands={key: _named(key, each) for key, each in commands.items()})
+
+    def list_commands(self, ctx: click.Context) -> list[str]:
+        """The commands in the order in which they were given."""
+        return list(self.commands)
+
+
+def _named(name: str, command: click.Command) -> click.Command:
+    command.name = name
+    return command
+
+
 def command(*, example: str) -> Callable[[Callable[..., Any]], Command]:
     """Make a function a `Command` whose help ends with `example`."""
     return click.command(cls=Command, epilog=example)
