@@ -135,7 +135,9 @@ class Installation(Outlook):
                 if name in self.deployments.names():
                     self.deployments.remove(name)
                 return Removed(environment=name, label=None, places=(), recovered=recovered)
-            targets = self.targets(state.current.declared)
+            composed = self._composed(state.current.declared)
+            self._check_apart(name, {(kind, target.place) for kind, target in composed})
+            targets = [target for _, target in composed]
             journal = Journal(
                 operation=secrets.token_hex(8),
                 action="remove",

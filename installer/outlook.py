@@ -130,24 +130,28 @@ class Outlook:
         filling = self._filling(environment, admitted, locked=locked)
         rules = self._judge(environment, admitted, "apply")
         seen = self._seen(environment)
-        self._check_apart(environment, seen)
+        if environment.source.startswith("copy:"):
+            self._check_apart(environment.name, {(sight.kind, sight.place) for sight in seen})
         return plan_apply(environment, before, self.site.state, seen, self._clock(), filling, rules)
 
-    def _check_apart(self, environment: Environment, seen: Sequence[Sight]) -> None:
-        """Refuse a place that another environment deploys to: each would undo what the other does."""
-        own = {(sight.kind, sight.place) for sight in seen}
+    def _check_apart(self, own: str, places: set[tuple[str, str]]) -> None:
+        """Refuse places that another environment than `own` is deployed to as well.
+
+        Raises:
+            UsageError: there are some.
+        """
         for name in self.deployments.names():
-            current = self.deployments.state(name).current if name != environment.name else None
+            current = self.deployments.state(name).current if name != own else None
             if current is None:
                 continue
             taken: list[str] = []
             with contextlib.suppress(UsageError):
                 others = self._composed(current.declared)
-                taken = sorted(target.place for kind, target in others if (kind, target.place) in own)
+                taken = sorted(target.place for kind, target in others if (kind, target.place) in places)
             if taken:
                 raise UsageError(
-                    f"environment {name} is deployed to {', '.join(taken)} already",
-                    hint=f"give environment {environment.name} targets of its own",
+                    f"environment {name} is deployed to {', '.join(taken)} as well",
+                    hint=f"give environment {own} targets of its own",
                 )
 
     def plan_rollback(self, name: str, *, locked: bool = False) -> Plan:

@@ -19,8 +19,6 @@ BUILD_TYPE = "urn:sealift:export:1"
 """What the build was: the collection of a spec's artifacts."""
 BUILDER = "urn:sealift:bundler"
 DEPENDENCIES_MAX = 100_000
-HEADER = ("artifact", "what", "where it came from", "what is known besides")
-"""Of the columns of `rows`."""
 
 
 class Subject(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -139,23 +137,18 @@ def document(found: Statement) -> dict[str, Any]:
     return plain
 
 
-def rows(found: Statement) -> list[tuple[str, str, str, str]]:
-    """Each dependency in words, for `HEADER`."""
-    return [
-        (
-            each.annotations.artifact,
-            visible(each.name),
-            " ".join(
-                filter(None, [visible(each.uri), *(f"{kind}:{value[:16]}…" for kind, value in each.digest.items())])
-            ),
-            visible(_besides(each.annotations)),
-        )
-        for each in found.dependencies
-    ]
+def text(found: Statement | None) -> str:
+    """Each dependency in words: its artifact and its name, where it came from, its digest, and what else is known."""
+    if found is None or not found.dependencies:
+        return "nobody says where it came from"
+    return "\n".join(_line(each) for each in found.dependencies)
 
 
-def _besides(said: Annotations) -> str:
-    words = [f"locked {said.locked}"] if said.locked else []
+def _line(each: Dependency) -> str:
+    said = each.annotations
+    words = [f"from {said.source}" + (f" {each.uri}" if each.uri else "")]
+    words += [f"{algorithm}:{value}" for algorithm, value in each.digest.items()]
+    words += [f"locked {said.locked}"] if said.locked else []
     if said.signature:
         words.append(f"{said.signature} by {', '.join(said.signers) or 'somebody unnamed'}")
-    return "; ".join(words)
+    return visible(f"{said.artifact}: {each.name}") + "".join(f"\n    {visible(word)}" for word in words)

@@ -216,9 +216,7 @@ def _text(held: Holding, shown: _Shown) -> str:
     if shown.provenance:
         from sealift import provenance
 
-        said = _statement(held)
-        rows = provenance.rows(said) if said else []
-        lines += ["", table(rows, header=provenance.HEADER) if rows else "nobody says where it came from"]
+        lines += ["", provenance.text(_statement(held))]
     return "\n".join(lines)
 
 

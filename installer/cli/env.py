@@ -122,4 +122,13 @@ def remove(folder: Path, name: str, as_json: bool) -> None:
 
 
 _COMMANDS: dict[str, Command] = {"list": list_, "copy": copy, "remove": remove}
-env = Family("env", help="The site's environments: list them, copy one, remove one.", commands=_COMMANDS)
+env = Family(
+    "env",
+    help="The site's environments: list them, copy one, remove one.",
+    commands=_COMMANDS,
+    example="""
+    sealift-install env list
+    sealift-install env copy prod hotfix --set version=1.4.2 --set targets[0].path=/srv/hotfix --expires 3d
+    sealift-install env remove hotfix
+    """,
+)

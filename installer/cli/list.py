@@ -56,9 +56,7 @@ def list_(folder: Path, with_provenance: bool, as_json: bool) -> None:
         if with_provenance:
             statement = store.provenance(release)
             found[-1]["provenance"] = statement and provenance.document(statement)
-            told = provenance.rows(statement) if statement else []
-            said = table(told, header=provenance.HEADER) if told else "nobody says where it came from"
-            origins.append(f"\n\nwhere {admitted.label} came from:\n{said}")
+            origins.append(f"\n\nwhere {admitted.label} came from:\n{provenance.text(statement)}")
     rows = [
         (
             f"{each['name']}@{each['version']}",

@@ -19,7 +19,7 @@ from sealift.progress import Progress
 from ..deployable import Deployable
 from ..store import Store
 
-NOT_KINDS = frozenset({"haproxy_socket", "probe", "wire"})
+NOT_KINDS = frozenset({"haproxy_socket", "line", "probe", "wire"})
 """Modules here that are no kind of target."""
 
 

@@ -111,10 +111,17 @@ class Family(click.Group):
         name: the word.
         help: what they are for.
         commands: each by its second word, in the order of the help.
+        example: the example under the help, shown as it stands.
     """
 
-    def __init__(self, name: str, *, help: str, commands: Mapping[str, click.Command]) -> None:
-        super().__init__(name, help=help, commands={key: _named(key, each) for key, each in commands.items()})
+    def __init__(self, name: str, *, help: str, commands: Mapping[str, click.Command], example: str) -> None:
+        super().__init__(
+            name, help=help, epilog=example, commands={key: _named(key, each) for key, each in commands.items()}
+        )
+
+    def format_epilog(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        """Write the example without wrapping it."""
+        _write_example(self.epilog, formatter)
 
     def list_commands(self, ctx: click.Context) -> list[str]:
         """The commands in the order in which they were given."""

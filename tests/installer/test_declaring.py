@@ -124,7 +124,7 @@ def test_a_copy_is_one_command(site: Isolated, call: Call) -> None:
 def test_a_copy_needs_targets_of_its_own(site: Isolated, call: Call) -> None:
     """Two environments at one place would undo each other."""
     assert call("env", "copy", "plant-7", "hotfix", "--set", "version=1.1.0") == 2
-    assert f"environment plant-7 is deployed to {site.srv} already" in call.err
+    assert f"environment plant-7 is deployed to {site.srv} as well" in call.err
     assert serving_version(site) == "1.0.0"
 
 
@@ -150,6 +150,16 @@ def test_a_removed_environment_serves_nothing_and_is_forgotten(site: Isolated, c
     assert events(site, "undeployed", "1.0.0") == 1
     assert call("env", "remove", "plant-7") == 2
     site.apply("1.0.0")
+    assert serving_version(site) == "1.0.0"
+
+
+def test_a_removal_leaves_what_another_environment_uses(site: Isolated, call: Call) -> None:
+    """It is refused while both are deployed to one place."""
+    path = site.environment("1.0.0")
+    path.write_text(path.read_text().replace("plant-7", "plant-8"))
+    site.installation.apply(load(path))
+    assert call("env", "remove", "plant-8") == 2
+    assert f"environment plant-7 is deployed to {site.srv} as well" in call.err
     assert serving_version(site) == "1.0.0"
 
 
