@@ -6,6 +6,8 @@ import hashlib
 import os
 from pathlib import Path
 
+import msgspec
+
 from sealift.difference import Patch
 from sealift.durable import TEMPORARY, Draft, storing
 from sealift.index import KIND
@@ -35,6 +37,7 @@ class Packs:
         runs: tuple[tuple[int, int], ...],
         content: memoryview,
         reference: tuple[tuple[int, int, int], ...] = (),
+        window: tuple[int, ...] = (),
     ) -> None:
         """Write a frame behind the one before it.
 
@@ -43,6 +46,7 @@ class Packs:
             runs: the numbers of its chunks.
             content: its bytes.
             reference: the runs of chunks of the bases that it refers to, in a difference.
+            window: start and size of the old material that it refers to, in a recipe.
 
         Raises:
             StoreError: the disk refuses.
@@ -63,9 +67,14 @@ class Packs:
                 sha256=frame.digest,
                 chunks=runs,
                 reference=reference,
+                window=window,
             )
         )
         self._length += frame.length
+
+    def note(self, line: msgspec.Struct) -> None:
+        """Write another line of a difference into the index."""
+        self._index.add(line)
 
     def finish(self) -> tuple[ListingBlob, tuple[Blob, ...]]:
         """End the last pack and the index, and return both.

@@ -136,7 +136,7 @@ class Installation(Outlook):
                     self.deployments.remove(name)
                 return Removed(environment=name, label=None, places=(), recovered=recovered)
             composed = self._composed(state.current.declared)
-            self._check_apart(name, {(kind, target.place) for kind, target in composed})
+            self._check_apart(name, composed)
             targets = [target for _, target in composed]
             journal = Journal(
                 operation=secrets.token_hex(8),

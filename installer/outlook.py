@@ -27,7 +27,7 @@ from .site import Site
 from .state import Admitted
 from .store import Store
 from .strategies import Composed
-from .targets import Sight, Target, Workplace
+from .targets import Shared, Sight, Target, Workplace
 
 _CHANGED = (
     "its filled files cannot be compared: a secret is another one now, or cannot be had; "
@@ -131,15 +131,16 @@ class Outlook:
         rules = self._judge(environment, admitted, "apply")
         seen = self._seen(environment)
         if environment.source.startswith("copy:"):
-            self._check_apart(environment.name, {(sight.kind, sight.place) for sight in seen})
+            self._check_apart(environment.name, self._composed(environment))
         return plan_apply(environment, before, self.site.state, seen, self._clock(), filling, rules)
 
-    def _check_apart(self, own: str, places: set[tuple[str, str]]) -> None:
-        """Refuse places that another environment than `own` is deployed to as well.
+    def _check_apart(self, own: str, composed: Composed) -> None:
+        """Refuse targets of `own` that another environment is deployed to as well, where they cannot share the place.
 
         Raises:
             UsageError: there are some.
         """
+        places = {(kind, target.place) for kind, target in composed if not isinstance(target, Shared)}
         for name in self.deployments.names():
             current = self.deployments.state(name).current if name != own else None
             if current is None:

@@ -6,6 +6,7 @@ import random
 from pathlib import Path
 
 import pytest
+from archives import gzipped
 from worlds import Connected, sample
 
 from bundler.depot import Depot
@@ -130,3 +131,13 @@ def test_a_release_is_no_difference_to_itself(connected: Connected, tmp_path: Pa
     held = in_depot(connected.depot, "shop", "1")
     with pytest.raises(UsageError, match="no difference to itself"):
         difference(held, [held], tmp_path, level=3, workers=1, progress=Silent())
+
+
+def test_a_gzip_file_of_another_name_is_found_by_what_it_holds(connected: Connected) -> None:
+    """A layer of an image is named by its digest, which its old version does not share."""
+    lines = [noise(number, 24).hex().encode() for number in range(4000)]
+    old, new = gzipped(b"\n".join(lines)), gzipped(b"\n".join([*lines[:2000], b"a new line", *lines[2000:]]))
+    other = gzipped(noise(1, 50_000).hex().encode())
+    found = made(connected, {"blobs/0abc": old, "blobs/1abc": other}, {"blobs/f9de": new, "blobs/1abc": other})
+    assert found.inside.archives == 1
+    assert found.size < 2000
