@@ -93,9 +93,9 @@ def test_the_sites_own_hooks_are_read(tmp_path: Path) -> None:
     ("old", "new", "message"),
     [
         ("policy: none\n", "", "1:1: the key 'policy' is missing (Which rules a release must meet"),
-        ("policy: none", "policy:", "7:8: policy: is empty, and must be 'none' (Which rules"),
-        ("policy: none", "policy: []", "7:9: policy: must be 'none', not a list"),
-        ("policy: none", "policy: strict", "7:9: policy: must be 'none', not 'strict'"),
+        ("policy: none", "policy:", "7:8: policy: is empty, and must be a mapping or a string (Which rules"),
+        ("policy: none", "policy: []", "7:9: policy: must be a mapping or a string, not a list"),
+        ("policy: none", "policy: strict", "7:9: policy: 'strict' does not have the form"),
         ("plant-7", "Plant 7", "1:14: environment: 'Plant 7' is no valid name"),
         ("shop\n", "-shop\n", "2:10: release: '-shop' is no valid name"),
         ("1.0.0", "1", '3:10: version: must be a string, not a number (write it in quotes: "1")'),
@@ -132,7 +132,7 @@ def test_all_problems_are_told_at_once(tmp_path: Path) -> None:
         "3:1: release: duplicate key, first at 2:1",
         "4:10: version: must be a string, not a number",
         "5:10: targets: must be a list, not a mapping",
-        "6:8: policy: is empty, and must be 'none'",
+        "6:8: policy: is empty, and must be a mapping or a string",
     ]
 
 
