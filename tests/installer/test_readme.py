@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
-import os
 import re
-import signal
+import subprocess
+import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -59,16 +60,28 @@ class Plant:
         """Apply a version; what it says it recovered."""
         return self.site.installation.apply(load(self.environment(version))).recovered
 
+    @contextlib.contextmanager
+    def begun(self, path: Path) -> Iterator[subprocess.Popen[bytes]]:
+        """An apply in a process of its own, which is killed at the end."""
+        program = [sys.executable, "-c", "from installer.cli import main; main()"]
+        process = subprocess.Popen([*program, "apply", "--site", self.site.folder, path], cwd=README.parent)
+        try:
+            yield process
+        finally:
+            process.kill()
+            process.wait()
+
     def serving(self) -> set[str]:
         """The versions that are found at the four."""
         current = json.loads(self._store.content("current.json"))
         (asset,) = json.loads(self._store.content(current["index"]))["files"].values()
-        (image,) = json.loads((self.site.root / "images/current/images.json").read_text())["images"]
+        images = json.loads((self.site.root / "images/current/images.json").read_text())["images"]
+        tagged = [image["name"] for image in images if "@" not in image["name"]]
         return {
             self._proxy.get().strip(),
             self._git.git("show", "main:apps/shop/app.yaml").strip().removeprefix("version: "),
             self._store.content(asset["object"]).decode(),
-            str(image["name"]).rpartition(":")[2],
+            *(str(name).rpartition(":")[2] for name in tagged if "sha256-" not in name),
         }
 
 
@@ -103,13 +116,9 @@ def test_the_example_deploys_upgrades_as_a_canary_is_killed_recovers_and_rolls_b
     plant.apply("1.0.0")
     assert plant.serving() == {"1.0.0"}
     path = plant.environment("1.1.0", seconds=60)
-    child = os.fork()
-    if child == 0:
-        plant.site.installation.apply(load(path))
-        os._exit(0)
-    wait_for(lambda: "(10 %)" in str(plant.site.installation.targets(load(path))[-1].current()), patience=60)
-    os.kill(child, signal.SIGKILL)
-    os.waitpid(child, 0)
+    with plant.begun(path) as process:
+        wait_for(lambda: "(10 %)" in str(plant.site.installation.targets(load(path))[-1].current()), patience=90)
+        process.kill()
     with plant.site.site.lock():
         assert "undid it: shop@1.0.0 serves" in str(plant.site.installation.recover("plant-7"))
     assert plant.serving() == {"1.0.0"}
