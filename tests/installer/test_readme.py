@@ -119,8 +119,9 @@ def test_the_example_deploys_upgrades_as_a_canary_is_killed_recovers_and_rolls_b
     with plant.begun(path) as process:
         wait_for(lambda: "(10 %)" in str(plant.site.installation.targets(load(path))[-1].current()), patience=90)
         process.kill()
-    with plant.site.site.lock():
-        assert "undid it: shop@1.0.0 serves" in str(plant.site.installation.recover("plant-7"))
+    work = plant.site.installation
+    with work.site.lock():
+        assert "undid it: shop@1.0.0 serves" in str(work.recover("plant-7"))
     assert plant.serving() == {"1.0.0"}
     assert plant.apply("1.1.0") is None
     assert plant.serving() == {"1.1.0"}
