@@ -124,6 +124,15 @@ class Pool:
         self._taken.append(path)
         return path
 
+    def remove(self, digest: str) -> None:
+        """Remove a content, if it is there.
+
+        Raises:
+            StoreError: the disk refuses.
+        """
+        with storing(self.path(digest)), contextlib.suppress(FileNotFoundError):
+            os.unlink(self.path(digest))
+
     def prune(self, keep: Collection[str]) -> None:
         """Remove all contents but those of these digests.
 
