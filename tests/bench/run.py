@@ -20,6 +20,7 @@ import pair
 import peers
 import registrywork
 import report
+import wheelwork
 import works
 from arena import ArenaError, choose, on_disk
 from corpora import CORPORA, CorpusError, ensure
@@ -30,7 +31,7 @@ from tools import Script, Sealift, Tool
 
 BUILD = Path(__file__).resolve().parents[2] / "build"
 STOCKED = {"export": works.export, "size": works.size, "apply": works.apply, "verify": works.verify}
-ROWS = (*STOCKED, "memory", "tenfold", "images", "help", "peers", "differences", "indexes")
+ROWS = (*STOCKED, "memory", "tenfold", "images", "wheels", "help", "peers", "differences", "indexes")
 ALONE = {"help", "indexes"}
 """Rows that need no corpus."""
 QUICK_ROWS = ("export", "size", "apply", "verify", "memory", "help")
@@ -80,6 +81,8 @@ def _run(bench: Bench, letters: Sequence[str], rows: Sequence[str], folder: Path
                 _run_stocked(bench, stock, rows, others)
         if "images" in rows:
             registrywork.rows(bench, letter, tree)
+        if "wheels" in rows:
+            wheelwork.rows(bench, letter, tree)
         if "tenfold" in rows:
             works.tenfold(bench, letter, tree)
         if "differences" in rows:
