@@ -124,6 +124,15 @@ class Pool:
         self._taken.append(path)
         return path
 
+    def remove(self, digest: str) -> None:
+        """Remove a content, if it is there.
+
+        Raises:
+            StoreError: the disk refuses.
+        """
+        with storing(self.path(digest)), contextlib.suppress(FileNotFoundError):
+            os.unlink(self.path(digest))
+
     def prune(self, keep: Collection[str]) -> None:
         """Remove all contents but those of these digests.
 
@@ -204,6 +213,8 @@ def make_open_folder(folder: str) -> bool:
 def settle(paths: Collection[str], folder: str) -> None:
     """Make files below a folder durable, and their names: one by one where they are few, all of the file system else.
 
+    Of those that are gone, the folders that are left are synced.
+
     Raises:
         StoreError: the disk refuses.
     """
@@ -213,14 +224,15 @@ def settle(paths: Collection[str], folder: str) -> None:
     with storing(folder):
         folders = {folder}
         for path in paths:
-            descriptor = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC)
-            try:
-                os.fsync(descriptor)
-            finally:
-                os.close(descriptor)
+            if os.path.lexists(path):
+                descriptor = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC)
+                try:
+                    os.fsync(descriptor)
+                finally:
+                    os.close(descriptor)
             while (path := os.path.dirname(path)) not in folders:
                 folders.add(path)
-        for each in sorted(folders):
+        for each in sorted(filter(os.path.isdir, folders)):
             sync_folder(Path(each))
 
 

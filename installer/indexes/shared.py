@@ -76,6 +76,8 @@ class SharedIndex:
         self._pair.live()
         self._make()
         with self._locked():
+            if self._pair.mending:
+                self._let_go_of_damaged()
             records: dict[str, Record] = {}
             new, reused = self._known(contents, records, sure=self._pair.mending)
             written = 0
@@ -135,6 +137,18 @@ class SharedIndex:
                     self._pair.mend()
                     new[name].append(path)
         return new, reused
+
+    def _let_go_of_damaged(self) -> None:
+        """Remove damaged contents that releases of this environment alone have: who stages them again writes them."""
+        own: set[str] = set()
+        others: set[str] = set()
+        for environment, identity in self._contributions.all():
+            with contextlib.suppress(StoreError):
+                for record in self._contributions.read(environment, identity).records:
+                    (own if environment == self._environment else others).update(record.blobs())
+        for digest in own - others:
+            if not is_blob(self._pool.path(digest), digest):
+                self._pool.remove(digest)
 
     def _whole(self, record: Record, *, sure: bool) -> bool:
         if not self._pool.has(record.sha256, record.size) or not all(map(self._pool.has, record.beside.values())):

@@ -99,7 +99,7 @@ class Side:
         Raises:
             StoreError: the disk refuses.
         """
-        settle([path for path in self._changed if os.path.lexists(path)], str(self.folder.parent))
+        settle(self._changed, str(self.folder.parent))
         write_file(self._mark, msgspec.json.encode(mark, order="sorted"))
 
     def clear(self) -> None:

@@ -11,8 +11,12 @@ import sys
 from pathlib import Path
 
 import pytest
+from debian import Repository
+from debian_machine import Machine
 from distributions import npm, wheel
 from enclave import URL, enclave, plain_server
+from gnupg import fingerprint
+from registries import need
 from routes import Answer, serving
 from wheelhouse import Index
 from worlds import NOW, Connected, Isolated
@@ -38,6 +42,11 @@ artifacts:
   web:
     source: npm
     lockfile: package-lock.json
+  os:
+    source: deb
+    packages: [shop-tool]
+    architecture: amd64
+    repositories: [{{url: archive, suites: [stable], keyring: {keyring}}}]
 """
 ENVIRONMENT = """\
 environment: plant-7
@@ -49,17 +58,19 @@ targets:
   - kind: npm-registry
     path: {0}/npm
     base_url: {1}
+  - kind: apt-repository
+    path: {0}/debs
+    gnupg: {2}
+    key: {3}
 policy: none
 """
 
 
 @pytest.fixture(autouse=True)
 def _programs(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    """Npm is here, and no configuration of this machine counts."""
-    if shutil.which("npm") is None:
-        if os.environ.get("SEALIFT_REQUIRE_ALL") == "1":
-            pytest.fail("npm is missing")
-        pytest.skip("npm is missing")
+    """The programs are here, and no configuration of this machine counts."""
+    for program in ("npm", "apt-get"):
+        need(program)
     for name in [name for name in os.environ if name.startswith("PIP_") or name.lower().startswith("npm_config_")]:
         monkeypatch.delenv(name)
     monkeypatch.setenv("no_proxy", "127.0.0.1,localhost")
@@ -90,8 +101,8 @@ def _locks(folder: Path, url: str) -> None:
     (folder / "package-lock.json").write_text(json.dumps(lock))
 
 
-def test_an_application_of_wheels_and_npm_packages_crosses(
-    connected: Connected, isolated: Isolated, tmp_path: Path
+def test_an_application_of_wheels_debs_and_npm_packages_crosses(
+    connected: Connected, isolated: Isolated, gnupg: Path, tmp_path: Path
 ) -> None:
     """104: its own lock files are honoured on both sides, and nothing but the site's indexes is asked."""
     with serving() as upstream:
@@ -102,14 +113,18 @@ def test_an_application_of_wheels_and_npm_packages_crosses(
             package, _, file = path.rpartition("/")
             upstream.answers[f"/{package}/-/{file}"] = Answer(body=content)
         _locks(connected.root, upstream.url)
+        debs = Repository(connected.root / "archive", gnupg)
+        debs.deb("shop-tool", "2.0", Depends="shop-base")
+        debs.deb("shop-base", "1.1", "amd64")
+        debs.publish()
         spec = connected.root / "shop.yaml"
-        spec.write_text(SPEC.format(url=upstream.url))
+        spec.write_text(SPEC.format(url=upstream.url, keyring=gnupg / "good.asc"))
         effort = Effort(level=1, threads=1)
         resolve(load(spec, pinned=False), effort=effort, progress=Silent(), now=NOW, depot=connected.depot)
         bundle = connected.export(spec)
     isolated.admit(bundle)
     environment = isolated.root / "environment.yaml"
-    environment.write_text(ENVIRONMENT.format(tmp_path, URL))
+    environment.write_text(ENVIRONMENT.format(tmp_path, URL, gnupg, fingerprint(gnupg)))
     isolated.installation.apply(load_environment(environment))
 
     app = tmp_path / "app"
@@ -117,10 +132,13 @@ def test_an_application_of_wheels_and_npm_packages_crosses(
     for name in ("requirements.txt", "package.json", "package-lock.json"):
         shutil.copy(connected.root / name, app / name)
     pip = [sys.executable, "-m", "pip", "install", "--index-url", f"file://{tmp_path}/pypi/current/simple"]
+    machine = Machine(tmp_path, f"file:{tmp_path}/debs/current", gnupg / "good.asc")
     done = enclave(
         plain_server(tmp_path / "npm/current"),
         [*pip, "--require-hashes", "-r", app / "requirements.txt", "-t", app / "python"],
         ["npm", "ci", "--prefix", app, "--replace-registry-host=always"],
+        machine.apt("update"),
+        machine.apt("install", "shop-tool"),
         folder=tmp_path,
         variables={
             "PIP_CONFIG_FILE": os.devnull,
@@ -137,3 +155,4 @@ def test_an_application_of_wheels_and_npm_packages_crosses(
     assert {path.name for path in (app / "python").glob("*.py")} == {"shop_app.py", "shop_lib.py"}
     assert (app / "node_modules/@shop/ui/index.js").is_file()
     assert (app / "node_modules/shop-web/index.js").is_file()
+    assert machine.installed() == {"shop-tool 2.0", "shop-base 1.1"}

@@ -7,12 +7,12 @@ import hashlib
 import json
 import os
 import re
-import shutil
 from pathlib import Path
 
 import pytest
 from distributions import npm
 from enclave import URL, enclave, nginx, plain_server
+from registries import need
 from worlds import Connected, Isolated
 
 ROOT = Path(__file__).parents[2]
@@ -22,10 +22,7 @@ APP = npm("shop-app", "1.0.0", package={"dependencies": {"@shop/lib": "^1.0.0"}}
 
 @pytest.fixture(autouse=True)
 def _npm() -> None:
-    if shutil.which("npm") is None:
-        if os.environ.get("SEALIFT_REQUIRE_ALL") == "1":
-            pytest.fail("npm is missing")
-        pytest.skip("npm is missing")
+    need("npm")
 
 
 @pytest.fixture

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import hashlib
+import json
 import os
 import re
 import sys
+from html.parser import HTMLParser
 from pathlib import Path
 
 import pytest
@@ -49,6 +52,45 @@ def test_pip_installs_from_a_disk_and_from_any_server(index: Path, tmp_path: Pat
     for place in ("disk", "server"):
         assert {path.name for path in (tmp_path / place).glob("*.py")} == {"shop_app.py", "shop_lib.py"}
     assert "shop_lib-1.2%2Blocal-py3-none-any.whl.metadata" in done.stderr + done.stdout
+
+
+class _Links(HTMLParser):
+    """The links of a page, and what is said of each."""
+
+    def __init__(self, page: str) -> None:
+        super().__init__()
+        self.found: list[dict[str, str | None]] = []
+        self.feed(page)
+
+    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        if tag == "a":
+            self.found.append(dict(attrs))
+
+
+def test_both_forms_of_a_page_say_the_same(index: Path) -> None:
+    """PEP 503 and PEP 691: projects by their normalised names, files with hashes, PEP 658 metadata, Requires-Python."""
+    simple = index / "current/simple"
+    projects = json.loads((simple / "index.json").read_bytes())["projects"]
+    assert projects == [{"name": "other"}, {"name": "shop-app"}, {"name": "shop-lib"}]
+    assert [link["href"] for link in _Links((simple / "index.html").read_text()).found] == [
+        "other/",
+        "shop-app/",
+        "shop-lib/",
+    ]
+    for project in projects:
+        folder = simple / project["name"]
+        page = json.loads((folder / "index.json").read_bytes())
+        (file,) = page["files"]
+        (link,) = _Links((folder / "index.html").read_text()).found
+        content = (folder / file["filename"]).read_bytes()
+        assert file["hashes"]["sha256"] == hashlib.sha256(content).hexdigest()
+        assert link["href"] == f"{file['url']}#sha256={file['hashes']['sha256']}"
+        assert link.get("data-requires-python") == file.get("requires-python")
+        assert (page["meta"]["api-version"], page["name"], file["size"]) == ("1.1", project["name"], len(content))
+        if file["filename"].endswith(".whl"):
+            metadata = hashlib.sha256((folder / f"{file['filename']}.metadata").read_bytes()).hexdigest()
+            assert file["core-metadata"] == {"sha256": metadata}
+            assert link["data-core-metadata"] == f"sha256={metadata}"
 
 
 def test_pip_is_given_json_by_nginx(index: Path, tmp_path: Path) -> None:
