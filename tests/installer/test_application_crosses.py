@@ -11,8 +11,12 @@ import sys
 from pathlib import Path
 
 import pytest
+from aptmachine import AptMachine
+from debian import Repository
 from distributions import npm, wheel
 from enclave import URL, enclave, plain_server
+from gnupg import fingerprint
+from registries import need
 from routes import Answer, serving
 from wheelhouse import Index
 from worlds import NOW, Connected, Isolated
@@ -29,6 +33,11 @@ SPEC = """\
 release: shop
 version: "1.0"
 artifacts:
+  debs:
+    source: deb
+    packages: [shop-tool]
+    architecture: amd64
+    repositories: [{{url: archive, suites: [stable], keyring: {keys}/good.asc}}]
   py:
     source: pypi
     lockfile: requirements.txt
@@ -49,13 +58,18 @@ targets:
   - kind: npm-registry
     path: {0}/npm
     base_url: {1}
+  - kind: apt-repository
+    path: {0}/debs
+    gnupg: {2}
+    key: {3}
 policy: none
 """
 
 
 @pytest.fixture(autouse=True)
 def _programs(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    """Npm is here, and no configuration of this machine counts."""
+    """Npm and apt are here, and no configuration of this machine counts."""
+    need("apt-get")
     if shutil.which("npm") is None:
         if os.environ.get("SEALIFT_REQUIRE_ALL") == "1":
             pytest.fail("npm is missing")
@@ -90,8 +104,8 @@ def _locks(folder: Path, url: str) -> None:
     (folder / "package-lock.json").write_text(json.dumps(lock))
 
 
-def test_an_application_of_wheels_and_npm_packages_crosses(
-    connected: Connected, isolated: Isolated, tmp_path: Path
+def test_an_application_of_wheels_debs_and_npm_packages_crosses(
+    connected: Connected, isolated: Isolated, tmp_path: Path, gnupg: Path
 ) -> None:
     """104: its own lock files are honoured on both sides, and nothing but the site's indexes is asked."""
     with serving() as upstream:
@@ -102,14 +116,18 @@ def test_an_application_of_wheels_and_npm_packages_crosses(
             package, _, file = path.rpartition("/")
             upstream.answers[f"/{package}/-/{file}"] = Answer(body=content)
         _locks(connected.root, upstream.url)
+        archive = Repository(connected.root / "archive", gnupg)
+        archive.deb("shop-tool", Depends="shop-base")
+        archive.deb("shop-base", "2.0", "amd64")
+        archive.publish()
         spec = connected.root / "shop.yaml"
-        spec.write_text(SPEC.format(url=upstream.url))
+        spec.write_text(SPEC.format(url=upstream.url, keys=gnupg))
         effort = Effort(level=1, threads=1)
         resolve(load(spec, pinned=False), effort=effort, progress=Silent(), now=NOW, depot=connected.depot)
         bundle = connected.export(spec)
     isolated.admit(bundle)
     environment = isolated.root / "environment.yaml"
-    environment.write_text(ENVIRONMENT.format(tmp_path, URL))
+    environment.write_text(ENVIRONMENT.format(tmp_path, URL, gnupg, fingerprint(gnupg, "other")))
     isolated.installation.apply(load_environment(environment))
 
     app = tmp_path / "app"
@@ -117,10 +135,13 @@ def test_an_application_of_wheels_and_npm_packages_crosses(
     for name in ("requirements.txt", "package.json", "package-lock.json"):
         shutil.copy(connected.root / name, app / name)
     pip = [sys.executable, "-m", "pip", "install", "--index-url", f"file://{tmp_path}/pypi/current/simple"]
+    machine = AptMachine(tmp_path, f"file:{tmp_path}/debs/current", gnupg / "other.asc")
     done = enclave(
         plain_server(tmp_path / "npm/current"),
         [*pip, "--require-hashes", "-r", app / "requirements.txt", "-t", app / "python"],
         ["npm", "ci", "--prefix", app, "--replace-registry-host=always"],
+        machine.apt("update"),
+        machine.apt("install", "shop-tool"),
         folder=tmp_path,
         variables={
             "PIP_CONFIG_FILE": os.devnull,
@@ -137,3 +158,4 @@ def test_an_application_of_wheels_and_npm_packages_crosses(
     assert {path.name for path in (app / "python").glob("*.py")} == {"shop_app.py", "shop_lib.py"}
     assert (app / "node_modules/@shop/ui/index.js").is_file()
     assert (app / "node_modules/shop-web/index.js").is_file()
+    assert machine.installed() == {"shop-base 2.0", "shop-tool 1.0"}

@@ -5,7 +5,6 @@ from __future__ import annotations
 import gzip
 import io
 import lzma
-import os
 import re
 import shutil
 import subprocess
@@ -14,8 +13,9 @@ from collections.abc import Mapping
 from pathlib import Path
 
 import pytest
+from aptmachine import AptMachine
 from debian import ar, deb, tar
-from enclave import URL, enclave, plain_server, without_network
+from enclave import URL, enclave, plain_server
 from gnupg import fingerprint
 from registries import need
 from worlds import NOW, Connected, Isolated
@@ -49,64 +49,6 @@ def settings(place: Path, gnupg: Path) -> str:
     return f"{{kind: apt-repository, path: {place}, gnupg: {gnupg}, key: {fingerprint(gnupg)}}}"
 
 
-class Machine:
-    """A machine with a root of its own, whose apt knows one repository."""
-
-    def __init__(self, folder: Path, source: str, keyring: Path) -> None:
-        self.root = folder / "machine"
-        for name in (
-            "etc/apt/apt.conf.d",
-            "etc/apt/preferences.d",
-            "var/lib/apt/lists/partial",
-            "var/lib/dpkg/updates",
-        ):
-            (self.root / name).mkdir(parents=True)
-        for name in ("var/cache/apt/archives/partial", "var/lib/dpkg/info", "var/log/apt", "etc/apt/sources.list.d"):
-            (self.root / name).mkdir(parents=True)
-        (self.root / "var/lib/dpkg/status").touch()
-        (self.root / "etc/apt/site.asc").write_bytes(keyring.read_bytes())
-        (self.root / "etc/apt/sources.list.d/site.sources").write_text(
-            f"Types: deb\nURIs: {source}\nSuites: stable\nComponents: main\nSigned-By: {self.root}/etc/apt/site.asc\n"
-        )
-        settings = {
-            "Dir": self.root,
-            "Dir::State::status": self.root / "var/lib/dpkg/status",
-            "Dir::Bin::dpkg": "/usr/bin/dpkg",
-            "Dir::Bin::methods": "/usr/lib/apt/methods",
-            "APT::Architecture": "amd64",
-            "APT::Architectures::": "amd64",
-            "APT::Get::Assume-Yes": "true",
-            "APT::Sandbox::User": "root",
-            "APT::Update::Error-Mode": "any",
-            "Acquire::Languages": "none",
-            "Acquire::Retries": "0",
-            "DPkg::Use-Pty": "false",
-        }
-        options = " ".join(f'"{each}";' for each in (f"--root={self.root}", "--force-unsafe-io", "--log=/dev/null"))
-        lines = [*(f'{name} "{value}";' for name, value in settings.items()), f"DPkg::Options {{ {options} }};", ""]
-        (self.root / "apt.conf").write_text("\n".join(lines))
-
-    def apt(self, *words: str) -> list[str]:
-        """A command of its apt."""
-        return ["env", f"APT_CONFIG={self.root}/apt.conf", "apt-get", "-q", *words]
-
-    def run(self, *words: str) -> subprocess.CompletedProcess[str]:
-        """Run it with no network at all."""
-        return subprocess.run(
-            [*without_network(), *self.apt(*words)],
-            env={"PATH": f"{os.environ['PATH']}:/usr/sbin:/sbin", "LC_ALL": "C.UTF-8"},
-            capture_output=True,
-            text=True,
-            check=False,
-        )
-
-    def installed(self) -> set[str]:
-        """What is installed."""
-        status = (self.root / "var/lib/dpkg/status").read_text()
-        stanzas = [each for each in status.split("\n\n") if "Status: install ok installed" in each]
-        return {f"{each.split()[1]} {re.findall('^Version: (.*)', each, re.M)[0]}" for each in stanzas}
-
-
 def admit(
     connected: Connected, site: Isolated, version: str, files: Mapping[str, bytes], release: str = "shop"
 ) -> None:
@@ -124,7 +66,7 @@ def deployed(connected: Connected, isolated: Isolated, place: Path, settings: st
 
 def test_apt_installs_from_a_disk(deployed: Path, gnupg: Path, tmp_path: Path) -> None:
     """Attack 104: with what a package needs, its signature checked, and no network to be had."""
-    machine = Machine(tmp_path, f"file:{deployed}/current", gnupg / "good.asc")
+    machine = AptMachine(tmp_path, f"file:{deployed}/current", gnupg / "good.asc")
     assert machine.run("update").returncode == 0
     done = machine.run("install", "app")
     assert done.returncode == 0, done.stderr
@@ -134,7 +76,7 @@ def test_apt_installs_from_a_disk(deployed: Path, gnupg: Path, tmp_path: Path) -
 
 def test_apt_installs_from_any_server(deployed: Path, gnupg: Path, tmp_path: Path) -> None:
     """Attack 104: a plain web server and nothing else; the lists are asked for by their digests."""
-    machine = Machine(tmp_path, URL, gnupg / "good.asc")
+    machine = AptMachine(tmp_path, URL, gnupg / "good.asc")
     commands = [machine.apt("update"), machine.apt("install", "app")]
     done = enclave(plain_server(deployed / "current"), *commands, folder=tmp_path)
     assert done.returncode == 0, done.stderr
@@ -143,14 +85,14 @@ def test_apt_installs_from_any_server(deployed: Path, gnupg: Path, tmp_path: Pat
 
 def test_apt_refuses_another_key(deployed: Path, gnupg: Path, tmp_path: Path) -> None:
     """Attack 1: only the site's own key signs for it."""
-    machine = Machine(tmp_path, f"file:{deployed}/current", gnupg / "other.asc")
+    machine = AptMachine(tmp_path, f"file:{deployed}/current", gnupg / "other.asc")
     assert machine.run("update").returncode != 0
 
 
 @pytest.mark.parametrize("name", ["InRelease", "Packages", "deb"])
 def test_apt_refuses_what_was_changed(deployed: Path, gnupg: Path, tmp_path: Path, name: str) -> None:
     """Attack 76: a flipped byte in what is signed, in a list, or in a package."""
-    machine = Machine(tmp_path, f"file:{deployed}/current", gnupg / "good.asc")
+    machine = AptMachine(tmp_path, f"file:{deployed}/current", gnupg / "good.asc")
     changed = [
         path
         for path in (deployed / "current").resolve().rglob("*")
@@ -179,7 +121,7 @@ def test_a_rollback_takes_its_own_packages_out(
     admit(connected, isolated, "1.0", APP)
     admit(connected, isolated, "1.1", {**APP, "extra_1.0_all.deb": deb("extra")})
     admit(connected, isolated, "1.0", {"tool_1.0_all.deb": deb("tool")}, release="tools")
-    machine = Machine(tmp_path, f"file:{place}/current", gnupg / "good.asc")
+    machine = AptMachine(tmp_path, f"file:{place}/current", gnupg / "good.asc")
 
     def known() -> set[str]:
         assert machine.run("update").returncode == 0
@@ -354,7 +296,7 @@ def test_a_closure_of_real_packages_crosses(
     resolve(load(spec), effort=Effort(level=3, threads=2), progress=Silent(), depot=connected.depot, now=NOW)
     isolated.admit(connected.export(spec))
     isolated.deploy("1.0", settings)
-    machine = Machine(tmp_path, f"file:{place}/current", gnupg / "good.asc")
+    machine = AptMachine(tmp_path, f"file:{place}/current", gnupg / "good.asc")
     assert machine.run("update").returncode == 0
     done = machine.run("install", "--print-uris", "jq")
     assert done.returncode == 0, done.stderr
