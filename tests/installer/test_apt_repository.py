@@ -23,6 +23,7 @@ from worlds import NOW, Connected, Isolated
 from bundler.locking import resolve
 from bundler.sealing import Effort
 from bundler.spec import load
+from installer.deployments import Deployed
 from sealift.errors import MalformedError, SealiftError, UsageError
 from sealift.progress import Silent
 
@@ -304,3 +305,19 @@ def test_a_closure_of_real_packages_crosses(
         line.split()[1].split("_")[0] for line in done.stdout.splitlines() if ".deb" in line
     }
     assert machine.run("install", "--download-only", "jq").returncode == 0
+
+
+def test_another_key_signs_from_the_next_apply_on(
+    deployed: Path, isolated: Isolated, settings: str, gnupg: Path, tmp_path: Path
+) -> None:
+    """A changed key is a change of the environment, also where the release stays."""
+    isolated.deploy("1.0", settings.replace(fingerprint(gnupg), fingerprint(gnupg, "other")))
+    assert AptMachine(tmp_path, f"file:{deployed}/current", gnupg / "other.asc").run("update").returncode == 0
+    assert isolated.installation.inspect(serving(isolated), deep=True)[0][1] is None
+
+
+def serving(site: Isolated) -> Deployed:
+    """What is deployed."""
+    found = site.installation.deployments.state("plant-7").current
+    assert found is not None
+    return found
