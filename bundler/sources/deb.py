@@ -225,6 +225,10 @@ def lint(want: Mapping[str, Any], base: Path, *, pinned: bool) -> list[Problem]:
                 address(url, base)
         except UsageError as error:
             found.append(Problem(steps=("repositories", index, "url"), message=error.message, hint=error.hint))
+        keyring = each.get("keyring") if isinstance(each, dict) else None
+        if isinstance(keyring, str) and keyring and "\0" not in keyring and not (base / keyring).is_file():
+            message = f"{visible(keyring)!r}: no such file"
+            found.append(Problem(steps=("repositories", index, "keyring"), message=message, hint="check `keyring`"))
     for key in ("list", "installed"):
         place = want.get(key)
         if isinstance(place, str) and place and "\0" not in place and not (base / place).is_file():

@@ -198,7 +198,7 @@ def traces(want: Mapping[str, Any]) -> Iterable[Trace]:
 
 
 def lint(want: Mapping[str, Any], base: Path, *, pinned: bool) -> list[Problem]:
-    """What is wrong with the address, the reference and the folder; nobody is asked."""
+    """What is wrong with the address, the reference and the folder, and whether files are there; nobody is asked."""
     from ..git.address import parse
 
     found = []
@@ -223,6 +223,12 @@ def lint(want: Mapping[str, Any], base: Path, *, pinned: bool) -> list[Problem]:
             check_path(folder)
         except MalformedError as error:
             found.append(Problem(steps=("folder",), message=error.message, hint="write a path inside the repository"))
+    verify = want.get("verify")
+    for key in ("keyring", "allowed_signers"):
+        place = verify.get(key) if isinstance(verify, dict) else None
+        if isinstance(place, str) and place and "\0" not in place and not (base / place).is_file():
+            problem = f"{visible(place)!r}: no such file"
+            found.append(Problem(steps=("verify", key), message=problem, hint=f"check `{key}`"))
     return found
 
 

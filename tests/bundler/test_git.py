@@ -485,11 +485,12 @@ def test_a_submodule_leads_nowhere_else(url: str) -> None:
 
 def test_its_problems_are_found_before_work_starts(tmp_path: Path) -> None:
     """Each stands at its key."""
-    want = {"repository": "nowhere", "ref": "a..b", "folder": "../x"}
+    want = {"repository": "nowhere", "ref": "a..b", "folder": "../x", "verify": {"keyring": "none.asc"}}
     assert [each.steps for each in problems_of(source, want, tmp_path, pinned=False)] == [
         ("repository",),
         ("ref",),
         ("folder",),
+        ("verify", "keyring"),
     ]
     good = {"repository": "https://example.com/a.git", "ref": "main"}
     assert [each.missing for each in problems_of(source, good, tmp_path, pinned=True)] == [True]

@@ -11,8 +11,8 @@ import sys
 from pathlib import Path
 
 import pytest
+from aptmachine import AptMachine
 from debian import Repository
-from debian_machine import Machine
 from distributions import npm, wheel
 from enclave import URL, enclave, plain_server
 from gnupg import fingerprint
@@ -33,6 +33,11 @@ SPEC = """\
 release: shop
 version: "1.0"
 artifacts:
+  debs:
+    source: deb
+    packages: [shop-tool]
+    architecture: amd64
+    repositories: [{{url: archive, suites: [stable], keyring: {keys}/good.asc}}]
   py:
     source: pypi
     lockfile: requirements.txt
@@ -42,11 +47,6 @@ artifacts:
   web:
     source: npm
     lockfile: package-lock.json
-  os:
-    source: deb
-    packages: [shop-tool]
-    architecture: amd64
-    repositories: [{{url: archive, suites: [stable], keyring: {keyring}}}]
 """
 ENVIRONMENT = """\
 environment: plant-7
@@ -68,7 +68,7 @@ policy: none
 
 @pytest.fixture(autouse=True)
 def _programs(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    """The programs are here, and no configuration of this machine counts."""
+    """Npm and apt are here, and no configuration of this machine counts."""
     for program in ("npm", "apt-get"):
         need(program)
     for name in [name for name in os.environ if name.startswith("PIP_") or name.lower().startswith("npm_config_")]:
@@ -102,7 +102,7 @@ def _locks(folder: Path, url: str) -> None:
 
 
 def test_an_application_of_wheels_debs_and_npm_packages_crosses(
-    connected: Connected, isolated: Isolated, gnupg: Path, tmp_path: Path
+    connected: Connected, isolated: Isolated, tmp_path: Path, gnupg: Path
 ) -> None:
     """104: its own lock files are honoured on both sides, and nothing but the site's indexes is asked."""
     with serving() as upstream:
@@ -113,18 +113,18 @@ def test_an_application_of_wheels_debs_and_npm_packages_crosses(
             package, _, file = path.rpartition("/")
             upstream.answers[f"/{package}/-/{file}"] = Answer(body=content)
         _locks(connected.root, upstream.url)
-        debs = Repository(connected.root / "archive", gnupg)
-        debs.deb("shop-tool", "2.0", Depends="shop-base")
-        debs.deb("shop-base", "1.1", "amd64")
-        debs.publish()
+        archive = Repository(connected.root / "archive", gnupg)
+        archive.deb("shop-tool", Depends="shop-base")
+        archive.deb("shop-base", "2.0", "amd64")
+        archive.publish()
         spec = connected.root / "shop.yaml"
-        spec.write_text(SPEC.format(url=upstream.url, keyring=gnupg / "good.asc"))
+        spec.write_text(SPEC.format(url=upstream.url, keys=gnupg))
         effort = Effort(level=1, threads=1)
         resolve(load(spec, pinned=False), effort=effort, progress=Silent(), now=NOW, depot=connected.depot)
         bundle = connected.export(spec)
     isolated.admit(bundle)
     environment = isolated.root / "environment.yaml"
-    environment.write_text(ENVIRONMENT.format(tmp_path, URL, gnupg, fingerprint(gnupg)))
+    environment.write_text(ENVIRONMENT.format(tmp_path, URL, gnupg, fingerprint(gnupg, "other")))
     isolated.installation.apply(load_environment(environment))
 
     app = tmp_path / "app"
@@ -132,7 +132,7 @@ def test_an_application_of_wheels_debs_and_npm_packages_crosses(
     for name in ("requirements.txt", "package.json", "package-lock.json"):
         shutil.copy(connected.root / name, app / name)
     pip = [sys.executable, "-m", "pip", "install", "--index-url", f"file://{tmp_path}/pypi/current/simple"]
-    machine = Machine(tmp_path, f"file:{tmp_path}/debs/current", gnupg / "good.asc")
+    machine = AptMachine(tmp_path, f"file:{tmp_path}/debs/current", gnupg / "other.asc")
     done = enclave(
         plain_server(tmp_path / "npm/current"),
         [*pip, "--require-hashes", "-r", app / "requirements.txt", "-t", app / "python"],
@@ -155,4 +155,4 @@ def test_an_application_of_wheels_debs_and_npm_packages_crosses(
     assert {path.name for path in (app / "python").glob("*.py")} == {"shop_app.py", "shop_lib.py"}
     assert (app / "node_modules/@shop/ui/index.js").is_file()
     assert (app / "node_modules/shop-web/index.js").is_file()
-    assert machine.installed() == {"shop-tool 2.0", "shop-base 1.1"}
+    assert machine.installed() == {"shop-base 2.0", "shop-tool 1.0"}

@@ -13,8 +13,8 @@ from collections.abc import Mapping
 from pathlib import Path
 
 import pytest
+from aptmachine import AptMachine
 from debian import ar, deb, tar
-from debian_machine import Machine
 from enclave import URL, enclave, plain_server
 from gnupg import fingerprint
 from registries import need
@@ -23,6 +23,7 @@ from worlds import NOW, Connected, Isolated
 from bundler.locking import resolve
 from bundler.sealing import Effort
 from bundler.spec import load
+from installer.deployments import Deployed
 from sealift.errors import MalformedError, SealiftError, UsageError
 from sealift.progress import Silent
 
@@ -66,7 +67,7 @@ def deployed(connected: Connected, isolated: Isolated, place: Path, settings: st
 
 def test_apt_installs_from_a_disk(deployed: Path, gnupg: Path, tmp_path: Path) -> None:
     """Attack 104: with what a package needs, its signature checked, and no network to be had."""
-    machine = Machine(tmp_path, f"file:{deployed}/current", gnupg / "good.asc")
+    machine = AptMachine(tmp_path, f"file:{deployed}/current", gnupg / "good.asc")
     assert machine.run("update").returncode == 0
     done = machine.run("install", "app")
     assert done.returncode == 0, done.stderr
@@ -76,7 +77,7 @@ def test_apt_installs_from_a_disk(deployed: Path, gnupg: Path, tmp_path: Path) -
 
 def test_apt_installs_from_any_server(deployed: Path, gnupg: Path, tmp_path: Path) -> None:
     """Attack 104: a plain web server and nothing else; the lists are asked for by their digests."""
-    machine = Machine(tmp_path, URL, gnupg / "good.asc")
+    machine = AptMachine(tmp_path, URL, gnupg / "good.asc")
     commands = [machine.apt("update"), machine.apt("install", "app")]
     done = enclave(plain_server(deployed / "current"), *commands, folder=tmp_path)
     assert done.returncode == 0, done.stderr
@@ -85,14 +86,14 @@ def test_apt_installs_from_any_server(deployed: Path, gnupg: Path, tmp_path: Pat
 
 def test_apt_refuses_another_key(deployed: Path, gnupg: Path, tmp_path: Path) -> None:
     """Attack 1: only the site's own key signs for it."""
-    machine = Machine(tmp_path, f"file:{deployed}/current", gnupg / "other.asc")
+    machine = AptMachine(tmp_path, f"file:{deployed}/current", gnupg / "other.asc")
     assert machine.run("update").returncode != 0
 
 
 @pytest.mark.parametrize("name", ["InRelease", "Packages", "deb"])
 def test_apt_refuses_what_was_changed(deployed: Path, gnupg: Path, tmp_path: Path, name: str) -> None:
     """Attack 76: a flipped byte in what is signed, in a list, or in a package."""
-    machine = Machine(tmp_path, f"file:{deployed}/current", gnupg / "good.asc")
+    machine = AptMachine(tmp_path, f"file:{deployed}/current", gnupg / "good.asc")
     changed = [
         path
         for path in (deployed / "current").resolve().rglob("*")
@@ -121,7 +122,7 @@ def test_a_rollback_takes_its_own_packages_out(
     admit(connected, isolated, "1.0", APP)
     admit(connected, isolated, "1.1", {**APP, "extra_1.0_all.deb": deb("extra")})
     admit(connected, isolated, "1.0", {"tool_1.0_all.deb": deb("tool")}, release="tools")
-    machine = Machine(tmp_path, f"file:{place}/current", gnupg / "good.asc")
+    machine = AptMachine(tmp_path, f"file:{place}/current", gnupg / "good.asc")
 
     def known() -> set[str]:
         assert machine.run("update").returncode == 0
@@ -296,7 +297,7 @@ def test_a_closure_of_real_packages_crosses(
     resolve(load(spec), effort=Effort(level=3, threads=2), progress=Silent(), depot=connected.depot, now=NOW)
     isolated.admit(connected.export(spec))
     isolated.deploy("1.0", settings)
-    machine = Machine(tmp_path, f"file:{place}/current", gnupg / "good.asc")
+    machine = AptMachine(tmp_path, f"file:{place}/current", gnupg / "good.asc")
     assert machine.run("update").returncode == 0
     done = machine.run("install", "--print-uris", "jq")
     assert done.returncode == 0, done.stderr
@@ -304,3 +305,19 @@ def test_a_closure_of_real_packages_crosses(
         line.split()[1].split("_")[0] for line in done.stdout.splitlines() if ".deb" in line
     }
     assert machine.run("install", "--download-only", "jq").returncode == 0
+
+
+def test_another_key_signs_from_the_next_apply_on(
+    deployed: Path, isolated: Isolated, settings: str, gnupg: Path, tmp_path: Path
+) -> None:
+    """A changed key is a change of the environment, also where the release stays."""
+    isolated.deploy("1.0", settings.replace(fingerprint(gnupg), fingerprint(gnupg, "other")))
+    assert AptMachine(tmp_path, f"file:{deployed}/current", gnupg / "other.asc").run("update").returncode == 0
+    assert isolated.installation.inspect(serving(isolated), deep=True)[0][1] is None
+
+
+def serving(site: Isolated) -> Deployed:
+    """What is deployed."""
+    found = site.installation.deployments.state("plant-7").current
+    assert found is not None
+    return found

@@ -1,4 +1,4 @@
-"""A machine whose apt knows one repository: a root of its own, with apt's and dpkg's folders, and nothing installed."""
+"""A machine whose apt and dpkg are real, and whose root is a folder."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from pathlib import Path
 from enclave import without_network
 
 
-class Machine:
+class AptMachine:
     """A machine with a root of its own, whose apt knows one repository."""
 
     def __init__(self, folder: Path, source: str, keyring: Path) -> None:
