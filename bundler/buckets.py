@@ -24,6 +24,7 @@ from sealift.names import visible
 from sealift.progress import Progress, Silent
 
 from .cache import Fetched, Part, kept
+from .web import RESUMES
 
 WORKERS = 16
 """Objects at once."""
@@ -103,7 +104,10 @@ def bring(
     with locked(cache / "lock", what=f"the cache {cache}"):
         progress.start(f"fetch {bucket.place}", sum(known) if len(known) == len(wanted) else None)
         try:
-            at_once(one, wanted, workers=WORKERS)
+            # what has one content has one file in the cache, which is fetched by one of them
+            first = {pinned.sha256 or pinned.key: pinned for pinned in reversed(wanted)}
+            at_once(one, list(reversed(first.values())), workers=WORKERS, leave=bringing.leave)
+            at_once(one, [pinned for pinned in wanted if pinned.key not in found], workers=1, leave=bringing.leave)
         finally:
             progress.finish()
     return [found[pinned.key] for pinned in wanted]
@@ -119,6 +123,11 @@ class _Bringing:
         self._progress = progress
         self._lock = threading.Lock()
         self._objects: Objects | None = None
+        self._left = False
+
+    def leave(self) -> None:
+        """End what is under way at its next piece, and keep what arrived of it."""
+        self._left = True
 
     def one(self, pinned: Pinned) -> Brought:
         if pinned.sha256:
@@ -137,7 +146,7 @@ class _Bringing:
     def _fetched(self, pinned: Pinned, part: Part) -> Brought:
         """Fetch what a part lacks; start over once where it proves to be of something else."""
         shown = f"{self._bucket.place}/{visible(pinned.key)[:200]}"
-        if part.length and (part.validator is None or part.length >= (pinned.size or 0)):
+        if part.length and (part.validator is None or part.length >= self._size(pinned)):
             part.restart(None)
         try:
             tag = pinned.tag or (part.validator or "").strip('"')
@@ -153,6 +162,8 @@ class _Bringing:
                 raise SourceError(f"{shown} is longer than {MAX_BYTES} bytes, the most that is accepted")
             self._advance(resumed)
             for piece in pieces:
+                if self._left:
+                    raise SourceError(f"{shown}: it was interrupted", hint=RESUMES)
                 if part.length + len(piece) > seen.size:
                     raise SourceError(f"{shown}: the store sends more than the {seen.size} bytes that it declared")
                 part.append(piece)
@@ -165,7 +176,7 @@ class _Bringing:
                 return self._fetched(pinned, part)
             raise IntegrityError(f"{shown} is no longer the object that was pinned", hint=_CHANGED) from error
         if part.length < seen.size:
-            raise SourceError(f"{shown}: the connection broke off", hint="run the same command again: it resumes")
+            raise SourceError(f"{shown}: the connection broke off", hint=RESUMES)
         digest = part.sha256
         if pinned.sha256 and digest != pinned.sha256:
             if resumed:
@@ -179,6 +190,13 @@ class _Bringing:
             key=pinned.key, size=part.length, sha256=digest, tag=seen.tag, version=pinned.version or seen.version
         )
         return Brought(pinned=found, fetched=Fetched(path=part.keep(digest), sha256=digest, length=found.size or 0))
+
+    def _size(self, pinned: Pinned) -> int:
+        """The bytes of an object, as the lock says or, where it does not, the store; 0 where there is none."""
+        if pinned.size is not None:
+            return pinned.size
+        seen = self._opened().look(pinned.key)
+        return seen.size if seen else 0
 
     def _opened(self) -> Objects:
         with self._lock:

@@ -10,32 +10,26 @@ import contextlib
 import secrets
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
-from datetime import datetime
 
 import msgspec
 
-from sealift.errors import DeployError, SealiftError, StoreError, StrandedError, UsageError
-from sealift.plugins import kinds
-from sealift.progress import Progress
+from sealift.errors import DeployError, PolicyError, SealiftError, StoreError, StrandedError, UsageError
 
 from .deployable import Deployable
-from .deployments import Deployed, Deployments, Journal, Phase, State
-from .environment import Environment, TargetWanted
-from .filling import Filling, filled
-from .filling import key as variant_key
+from .deployments import Deployed, Journal, Phase, State
+from .environment import Environment
 from .health import unhealthy
 from .hooking import run_hooks, variables
-from .planning import Plan, former, plan_apply, plan_rollback, wanted
-from .site import Site
-from .state import Admitted
-from .store import Store
-from .strategies import Composed
-from .targets import Sight, Staged, Target, Workplace
+from .outlook import Outlook
+from .planning import Plan
+from .targets import Prunable, Staged, Target
 
-_CHANGED = (
-    "its filled files cannot be compared: a secret is another one now, or cannot be had; "
-    "apply again, so that it serves with what is so now"
-)
+_EVENTS = {"apply": "deployed", "rollback": "rolled-back", "remove": "undeployed"}
+_AGAIN = {
+    "apply": "apply again",
+    "rollback": "roll back again, or apply another version",
+    "remove": "remove it again",
+}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -51,90 +45,27 @@ class Outcome:
     """Bytes that were written, and taken from the former release."""
 
 
-class Installation:
+@dataclass(frozen=True, kw_only=True)
+class Removed:
+    """What a removal did."""
+
+    environment: str
+    label: str | None
+    """What it ran; None where that was nothing any more."""
+    places: tuple[str, ...]
+    """Where nothing of it serves now."""
+    recovered: str | None
+    """What was found of a killed operation, and done about it."""
+
+
+def _again(state: State, current: Deployed) -> Environment:
+    """What an environment runs, as what is declared: the very version, by what governs it."""
+    declared = current.declared
+    return replace(declared, version=current.version, source=state.source or declared.source, expires=state.expires)
+
+
+class Installation(Outlook):
     """A site's environments, and what changes them."""
-
-    def __init__(
-        self,
-        site: Site,
-        *,
-        workers: int,
-        progress: Progress,
-        clock: Callable[[], datetime],
-    ) -> None:
-        self.site = site
-        self.deployments = Deployments(site.environments)
-        self._store = Store(site.store)
-        self._workers = workers
-        self._progress = progress
-        self._clock = clock
-
-    def targets(self, environment: Environment, operation: str | None = None) -> list[Target]:
-        """The targets of an environment, as its strategy puts them together."""
-        return [target for _, target in self._composed(environment, operation)]
-
-    def _composed(self, environment: Environment, operation: str | None = None) -> Composed:
-        """The targets of an environment, each with its kind.
-
-        Args:
-            environment: what is declared.
-            operation: the identity of the operation that they are for.
-
-        Raises:
-            UsageError: a kind is unknown.
-        """
-        known = kinds("installer.targets", "sealift.targets")
-        if unknown := sorted({each.kind for each in environment.targets} - known.keys()):
-            raise UsageError(
-                f"environment {environment.name} has a target of the unknown kind {unknown[0]!r}",
-                hint="install what offered that kind when it was deployed",
-            )
-        workplace = Workplace(
-            store=self._store,
-            workers=self._workers,
-            progress=self._progress,
-            environment=environment.name,
-            rooms=self.deployments.rooms(environment.name),
-            operation=operation,
-        )
-        strategies = kinds("installer.strategies", "sealift.strategies")
-        if (strategy := environment.strategy).kind not in strategies:
-            raise UsageError(
-                f"environment {environment.name} has the unknown strategy {strategy.kind!r}",
-                hint="install what offered that strategy when it was deployed",
-            )
-
-        def make(wanted: TargetWanted) -> Target:
-            target: Target = known[wanted.kind].target(wanted.settings, workplace)
-            return target
-
-        composed: Composed = strategies[strategy.kind].compose(strategy.settings, environment.targets, make, workplace)
-        return composed
-
-    def plan(self, environment: Environment, *, locked: bool = False) -> Plan:
-        """What `apply` of this environment would do now.
-
-        Args:
-            environment: what is declared.
-            locked: whether the site's lock is held, so that what it lacks to fill templates may be made.
-
-        Raises:
-            UsageError: it cannot be done.
-        """
-        before = self.deployments.state(environment.name)
-        filling = self._filling(environment, wanted(environment, self.site.state), locked=locked)
-        return plan_apply(environment, before, self.site.state, self._seen(environment), self._clock(), filling)
-
-    def plan_rollback(self, name: str, *, locked: bool = False) -> Plan:
-        """What `rollback` of this environment would do now; arguments and errors as for `plan`."""
-        before = self.deployments.state(name)
-        previous, admitted = former(before, self.site.state)
-        filling = self._filling(previous.declared, admitted, locked=locked)
-        return plan_rollback(before, self.site.state, self._seen(previous.declared), self._clock(), filling)
-
-    def _filling(self, environment: Environment, admitted: Admitted, *, locked: bool) -> Filling:
-        key = variant_key(self.site.path, make=locked)
-        return filled(environment, self._deployable(admitted), self._store, key)
 
     def apply(self, environment: Environment) -> Outcome:
         """Make the environment what it declares.
@@ -164,18 +95,17 @@ class Installation:
         journal = self.deployments.journal(name)
         if journal is None:
             return None
-        goal = journal.after.current
-        assert goal is not None
-        if journal.phase == "committing" and self._serves(goal):
+        goal = journal.goal
+        if journal.phase == "committing" and self._serves(journal):
             self._finish(journal)
-            done = f"found the {journal.action} of {goal.label} checked but not recorded, and finished it"
+            done = f"found the {journal.noun} of {goal.label} checked but not recorded, and finished it"
         else:
             if journal.phase != "staging":
                 self._return(journal, self.targets(goal.declared, journal.operation), "it was interrupted")
             self.deployments.end_journal(name)
             former = journal.before.current
             done = (
-                f"found the {journal.action} of {goal.label} interrupted while {journal.phase}, "
+                f"found the {journal.noun} of {goal.label} interrupted while {journal.phase}, "
                 f"and undid it: {former.label if former else 'nothing'} serves"
             )
         self.site.record(
@@ -183,44 +113,48 @@ class Installation:
         )
         return done
 
-    def _serves(self, goal: Deployed) -> bool:
-        """Whether a release serves at all its targets: not so where a disk that failed kept it from the record."""
+    def _serves(self, journal: Journal) -> bool:
+        """Whether all its targets are as it leaves them: not so where a disk that failed kept it from the record."""
+        wanted = journal.after.current.identity if journal.after.current else None
         with contextlib.suppress(UsageError):
-            return all(target.current() == goal.identity for target in self.targets(goal.declared))
+            return all(target.current() == wanted for target in self.targets(journal.goal.declared))
         return False
 
-    def inspect(self, deployed: Deployed, *, deep: bool) -> list[tuple[Target, str | None]]:
-        """Each target of a deployment, and what is wrong with what should serve there."""
-        admitted = self.site.state.release(deployed.release, deployed.version)
-        found: list[tuple[Target, str | None]] = []
-        for target in self.targets(deployed.declared):
-            try:
-                if admitted is None:
-                    found.append((target, f"the site no longer holds {deployed.label}"))
-                else:
-                    deployable, whole = self._as_deployed(deployed, admitted, deep=deep)
-                    problem = target.check(deployable, deep=deep and whole)
-                    found.append((target, problem or (None if whole else _CHANGED)))
-            except SealiftError as error:
-                found.append((target, error.message))
-        return found
+    def remove(self, name: str) -> Removed:
+        """Let nothing of an environment serve any more, and forget it; raises as `apply`.
 
-    def _as_deployed(self, deployed: Deployed, admitted: Admitted, *, deep: bool) -> tuple[Deployable, bool]:
-        """A deployment with what was filled in it, and whether that could be made again: a secret may be another."""
-        deployable = replace(self._deployable(admitted), variant=deployed.variant)
-        if not deployed.variant or not deep:
-            return deployable, True
-        with contextlib.suppress(UsageError):
-            filling = self._filling(deployed.declared, admitted, locked=False)
-            if filling.variant == deployed.variant:
-                return replace(deployable, filled=filling.files), True
-        return deployable, False
-
-    def _seen(self, environment: Environment) -> list[Sight]:
-        return [
-            Sight(kind=kind, place=target.place, serving=target.current())
-            for kind, target in self._composed(environment)
-        ]
+        What was staged at its targets is removed as far as they can let go of it. The release stays at the site.
+        """
+        with self.site.lock():
+            known = name in self.deployments.names()
+            recovered = self.recover(name)
+            state = self.deployments.state(name)
+            if state.current is None:
+                if not known:
+                    raise UsageError(f"there is no environment {name}", hint="see which there are: env list")
+                if name in self.deployments.names():
+                    self.deployments.remove(name)
+                return Removed(environment=name, label=None, places=(), recovered=recovered)
+            composed = self._composed(state.current.declared)
+            self._check_apart(name, composed)
+            targets = [target for _, target in composed]
+            journal = Journal(
+                operation=secrets.token_hex(8),
+                action="remove",
+                phase="switching",
+                before=state,
+                after=State(environment=name),
+                served=tuple(target.current() for target in targets),
+            )
+            self.deployments.keep_journal(journal)
+            with self._failing(journal, targets):
+                for target in reversed(targets):
+                    if target.current() is not None:
+                        target.activate(None)
+                journal = self._advance(journal, "committing")
+            self._finish(journal)
+            places = tuple(target.place for target in targets)
+            return Removed(environment=name, label=state.current.label, places=places, recovered=recovered)
 
     def _operate(self, name: str, planned: Callable[[], Plan]) -> Outcome:
         with self.site.lock():
@@ -228,11 +162,13 @@ class Installation:
             recovered = self.recover(name)
             state = self.deployments.state(name)
             if journal and journal.action == "rollback" and state == journal.after and state.current:
-                plan = self.plan(state.current.declared, locked=True)
+                plan = self.plan(_again(state, state.current), locked=True)
             else:
                 plan = planned()
             if not plan.pending:
                 return Outcome(plan=plan, recovered=recovered, changed=False)
+            if plan.refused:
+                raise self._withheld(plan)
             try:
                 staged = self._carry_out(plan)
             except SealiftError as error:
@@ -246,6 +182,24 @@ class Installation:
                 written=sum(each.written for each in staged),
                 reused=sum(each.reused for each in staged),
             )
+
+    def _withheld(self, plan: Plan) -> PolicyError:
+        """The error of a deployment that the policy refuses, once the ledger says so."""
+        reasons = [str(rule) for rule in plan.refused]
+        self.site.record(
+            "withheld",
+            {
+                "environment": plan.environment.name,
+                "action": plan.action,
+                "release": plan.admitted.label,
+                "rules": reasons,
+            },
+            self._clock(),
+        )
+        return PolicyError(
+            f"the policy of environment {plan.environment.name} refuses {plan.admitted.label}: " + "; ".join(reasons),
+            hint="see each rule with sealift-install plan; nothing was changed",
+        )
 
     def _carry_out(self, plan: Plan) -> list[Staged]:
         journal = Journal(
@@ -298,9 +252,6 @@ class Installation:
             self._progress.finish()
         return staged
 
-    def _deployable(self, admitted: Admitted) -> Deployable:
-        return Deployable(release=self._store.held(admitted.part), part=admitted.part)
-
     def _former(self, before: State) -> Deployable | None:
         """The release that serves, if the site still holds it whole enough to take files from its folder."""
         if before.current is None:
@@ -330,7 +281,7 @@ class Installation:
                 self._note("returned", journal, {"reason": reason})
                 self.deployments.end_journal(journal.after.environment)
             if isinstance(error, DeployError):
-                again = "apply again" if journal.action == "apply" else "roll back again, or apply another version"
+                again = _AGAIN[journal.action]
                 raise DeployError(f"{error.message}", hint=f"{serving}; mend the cause, then {again}") from error
             raise
 
@@ -356,22 +307,29 @@ class Installation:
             )
 
     def _finish(self, journal: Journal) -> None:
-        """Record a checked deployment; may be repeated."""
+        """Record a checked deployment, or a removal; may be repeated."""
         name = journal.after.environment
-        self.deployments.keep_state(journal.after)
+        if journal.action == "remove":
+            for target in self.targets(journal.goal.declared):
+                if isinstance(target, Prunable):
+                    target.prune(())
+        else:
+            self.deployments.keep_state(journal.after)
         if not self._recorded(journal.operation):
-            self._note("deployed" if journal.action == "apply" else "rolled-back", journal, {})
-        self.deployments.end_journal(name)
+            self._note(_EVENTS[journal.action], journal, {})
+        if journal.action == "remove":
+            self.deployments.remove(name)
+        else:
+            self.deployments.end_journal(name)
 
     def _recorded(self, operation: str) -> bool:
         return any(
-            entry.detail.get("operation") == operation and entry.event in ("deployed", "rolled-back")
+            entry.detail.get("operation") == operation and entry.event in _EVENTS.values()
             for entry in self.site.ledger.read()
         )
 
     def _note(self, event: str, journal: Journal, more: Mapping[str, object]) -> None:
-        goal, former = journal.after.current, journal.before.current
-        assert goal is not None
+        goal, former = journal.goal, journal.before.current
         self.site.record(
             event,
             {

@@ -7,6 +7,7 @@ under way, or was killed: it says from what to what, and how far it came.
 from __future__ import annotations
 
 import contextlib
+import shutil
 from datetime import datetime
 from pathlib import Path
 from typing import Any, Literal, TypeVar
@@ -63,6 +64,10 @@ class State(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tru
     current: Deployed | None = None
     previous: Deployed | None = None
     """What a rollback returns to."""
+    source: str | None = None
+    """What governs it (`Environment.source`); None where nothing was deployed yet."""
+    expires: datetime | None = None
+    """When it should be removed; None where it is to stay."""
 
 
 class Journal(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -71,14 +76,26 @@ class Journal(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=T
     format: int = FORMAT
     operation: str
     """Its identity, which the ledger bears as well."""
-    action: Literal["apply", "rollback"]
+    action: Literal["apply", "rollback", "remove"]
     phase: Phase
     before: State
     """What the environment ran when it began."""
     after: State
     """What it runs once it is committed."""
     served: tuple[str | None, ...]
-    """What served at each target of `after` when it began."""
+    """What served at each target of `goal` when it began."""
+
+    @property
+    def goal(self) -> Deployed:
+        """What it deploys, or what it removes."""
+        found = self.after.current or self.before.current
+        assert found is not None
+        return found
+
+    @property
+    def noun(self) -> str:
+        """What it is, in a message."""
+        return "removal" if self.action == "remove" else self.action
 
 
 T = TypeVar("T", State, Journal)
@@ -153,6 +170,23 @@ class Deployments:
         with storing(folder):
             for left in folder.glob(f"{TEMPORARY}*"):
                 left.unlink()
+            for removed in self.folder.glob(f"{TEMPORARY}*"):
+                shutil.rmtree(removed)
+
+    def remove(self, name: str) -> None:
+        """Forget an environment, and all that its targets keep at the site; the site's lock is held.
+
+        Raises:
+            StoreError: the disk refuses; the environment is as it was, or no more.
+        """
+        folder = self.folder / check_release(name)
+        gone = self.folder / f"{TEMPORARY}{name}"
+        with storing(folder):
+            if gone.exists():
+                shutil.rmtree(gone)
+            folder.rename(gone)
+            sync_folder(self.folder)
+            shutil.rmtree(gone)
 
     def _write(self, name: str, file: str, value: msgspec.Struct) -> None:
         make_folder(self.folder / name, mode=0o700)

@@ -10,7 +10,8 @@ from __future__ import annotations
 import json
 import sys
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
+from datetime import datetime
 from pathlib import Path
 from typing import Any, Literal
 
@@ -18,10 +19,13 @@ from sealift import document, hooks, names
 from sealift.document import Document
 from sealift.plugins import kinds
 from sealift.schema import check, obey
-from sealift.subset import NAME_FORM, SPACED_FORM, VERSION_FORM, branch, name
+from sealift.subset import NAME_FORM, SPACED_FORM, branch, name
 
+from . import policy as policies
 from . import secret
+from .policy import Policy
 from .secret import Reference
+from .versions import RANGE_MAX, check_wanted
 
 TARGETS_MAX = 256
 CHECKS_MAX = 64
@@ -75,6 +79,8 @@ class HttpCheck:
 
 
 Check = CommandCheck | HttpCheck
+FILE = "file"
+"""What governs an environment that a file at the site declares."""
 NOWHERE = Document(name="environment", value={}, values={}, keys={}, written={})
 """What stands for the document of an environment that the site kept."""
 
@@ -86,6 +92,7 @@ class Environment:
     name: str
     release: str
     version: str
+    """One version, or a range (`installer.versions`)."""
     targets: tuple[TargetWanted, ...]
     """In the order in which they are deployed to."""
     health: tuple[Check, ...]
@@ -93,7 +100,7 @@ class Environment:
     hooks: hooks.Hooks
     """The site's own; their programs are absolute paths."""
     strategy: StrategyWanted = field(default_factory=lambda: StrategyWanted())
-    policy: Literal["none"]
+    policy: Policy | Literal["none"]
     path: Path
     """The file that says so."""
     declared: Mapping[str, Any]
@@ -102,6 +109,10 @@ class Environment:
     """What is filled in the templates of the release."""
     secrets: Mapping[str, Reference] = field(default_factory=dict)
     """Where the secrets are that are filled in beside them."""
+    source: str = FILE
+    """What governs it: `FILE`, `release:<name>:<path>` or `copy:<environment>`."""
+    expires: datetime | None = None
+    """When it should be removed; None where it is to stay."""
     document: Document = field(default=NOWHERE, compare=False, repr=False)
     """Where it says what, for messages."""
 
@@ -112,14 +123,28 @@ def load(path: Path) -> Environment:
     Raises:
         UsageError: it does not validate; the message lists every problem with file, line, column and path.
     """
-    environment = document.parse(path)
+    return accept(document.parse(path), path)
+
+
+def accept(environment: Document, path: Path, source: str = FILE) -> Environment:
+    """The environment that a document declares.
+
+    Args:
+        environment: as `document.parse` returns it.
+        path: what it is called in hints.
+        source: what governs the environment by it.
+
+    Raises:
+        UsageError: it does not validate; the message lists every problem with file, line, column and path.
+    """
     further = [
         *obey(environment, ("environment",), names.check_release),
         *obey(environment, ("release",), names.check_spaced),
-        *obey(environment, ("version",), names.check_version),
+        *obey(environment, ("version",), check_wanted),
+        *policies.problems(environment),
     ]
     check(environment, schema(), further=further)
-    return of(environment.value, path, environment)
+    return replace(of(environment.value, path, environment), source=source)
 
 
 def of(value: Mapping[str, Any], path: Path, document: Document = NOWHERE) -> Environment:
@@ -132,7 +157,7 @@ def of(value: Mapping[str, Any], path: Path, document: Document = NOWHERE) -> En
         health=tuple(_check(entry) for entry in value.get("health", ())),
         hooks=hooks.convert(value.get("hooks", {})),
         strategy=_strategy(value.get("strategy", {"kind": "in-place"})),
-        policy=value["policy"],
+        policy=policies.of(value["policy"]),
         path=path,
         declared=value,
         values=value.get("values", {}),
@@ -170,7 +195,14 @@ def schema() -> dict[str, Any]:
         "properties": {
             "environment": name(names.RELEASE, f"The environment's name: {NAME_FORM}."),
             "release": name(names.SPACED, f"The name of the release that it runs: {SPACED_FORM}."),
-            "version": name(names.VERSION, f"The version of that release: {VERSION_FORM}."),
+            "version": {
+                "description": "The version of that release, or a range, such as '^1.4' or '>=1.4, <2': then the "
+                "newest one that the site has admitted.",
+                "type": "string",
+                "minLength": 1,
+                "maxLength": RANGE_MAX,
+                "pattern": "^[0-9A-Za-z^~<>=!*][ -~]*$",
+            },
             "targets": {
                 "description": "Where the release is deployed to, in this order: at least one target.",
                 "type": "array",
@@ -204,11 +236,7 @@ def schema() -> dict[str, Any]:
                 "description": "The site's own commands around the switch.",
                 **hooks.schema(absolute=True),
             },
-            "policy": {
-                "description": "Which rules a release must meet before it is deployed. So far there is only 'none': "
-                "what the site trusts is deployed. It is written out, so that nothing is left open by oversight.",
-                "const": "none",
-            },
+            "policy": policies.schema(),
         },
         "required": ["environment", "release", "version", "targets", "policy"],
         "additionalProperties": False,

@@ -30,7 +30,7 @@ def run_hooks(plan: Plan, release: Release, staged: Sequence[Staged], moment: Li
     own = declared.before_switch if moment == "before" else declared.after_switch
     folders = [each.folder for each in staged if each.folder is not None]
     for hook in sealed:
-        there = [folder for folder in folders if os.path.lexists(folder / hook.run[0])]
+        there = [folder for folder in folders if os.path.lexists(_inside(folder, hook))]
         if folders and not there:
             raise DeployError(f"hook {hook.run[0]} of the release is in no folder that is deployed")
         for folder in there:
@@ -51,14 +51,19 @@ def variables(plan: Plan) -> dict[str, str]:
     }
 
 
+def _inside(folder: Path, hook: Hook) -> Path:
+    """The program of a hook in a folder of its release; no program elsewhere is run."""
+    program = folder / hook.run[0]
+    if not program.resolve().is_relative_to(folder.resolve()):
+        raise DeployError(f"hook {hook.run[0]!r} of the release is not inside the release")
+    return program
+
+
 def _run(hook: Hook, moment: str, folder: Path | None, plan: Plan) -> None:
     arguments: tuple[str, ...] = hook.run
     said = variables(plan)
     if folder is not None:
-        program = folder / arguments[0]
-        if not program.resolve().is_relative_to(folder.resolve()):
-            raise DeployError(f"hook {arguments[0]!r} of the release is not inside the release")
-        arguments = (str(program), *arguments[1:])
+        arguments = (str(_inside(folder, hook)), *arguments[1:])
         said["SEALIFT_FOLDER"] = str(folder)
     outcome = commands.run(arguments, timeout=hook.timeout, folder=folder, variables=said)
     if outcome.problem:

@@ -9,9 +9,11 @@ from typing import Any, Literal
 
 from sealift.errors import UsageError
 
+from . import versions
 from .deployments import Deployed, State
 from .environment import Environment
 from .filling import NOTHING, Filling
+from .policy import NO_RULES, Verdict
 from .state import Admitted
 from .state import State as SiteState
 from .targets import Sight
@@ -40,10 +42,15 @@ class Plan:
     before: State
     after: State
     steps: tuple[Step, ...]
-    rules: tuple[str, ...]
-    """Each rule of the policy, and why it passes."""
+    rules: tuple[Verdict, ...]
+    """Each rule of the policy, and why it passes or not."""
     filling: Filling = NOTHING
     """What the values make of the release's templates."""
+
+    @property
+    def refused(self) -> tuple[Verdict, ...]:
+        """The rules that do not pass."""
+        return tuple(rule for rule in self.rules if not rule.passes)
 
     @property
     def pending(self) -> bool:
@@ -58,6 +65,7 @@ class Plan:
             or goal is None
             or current.identity != goal.identity
             or current.environment != self.environment.declared
+            or (self.before.source or self.after.source, self.before.expires) != (self.after.source, self.after.expires)
         )
 
     def document(self) -> dict[str, Any]:
@@ -81,7 +89,8 @@ class Plan:
                 for step in self.steps
             ],
             **({"filled": sorted("/".join(place) for place in self.filling.files)} if self.filling.files else {}),
-            "policy": list(self.rules),
+            "policy": [str(rule) for rule in self.rules],
+            "refused": [str(rule) for rule in self.refused],
         }
 
 
@@ -91,11 +100,19 @@ def wanted(environment: Environment, site: SiteState) -> Admitted:
     Raises:
         UsageError: the site has not admitted it.
     """
-    admitted = site.release(environment.release, environment.version)
+    asked = versions.wanted(environment.version)
+    there = [each for each in site.admitted if each.name == environment.release]
+    if isinstance(asked, str):
+        admitted = site.release(environment.release, asked)
+        missing = f"{environment.release}@{asked} is not at this site"
+    else:
+        inside = [each for each in there if asked.holds(each.version)]
+        admitted = max(inside, key=lambda each: versions.key(each.version) or (), default=None)
+        missing = f"no release {environment.release} at this site is in the range {asked.text}"
     if admitted is None:
-        has = sorted(each.version for each in site.admitted if each.name == environment.release)
+        has = sorted(each.version for each in there)
         raise UsageError(
-            f"{environment.release}@{environment.version} is not at this site",
+            missing,
             hint=f"it has {', '.join(has)}: correct {environment.path}, or import a bundle that holds it"
             if has
             else "import a bundle that holds it: sealift-install import",
@@ -133,6 +150,7 @@ def plan_apply(
     seen: Sequence[Sight],
     now: datetime,
     filling: Filling = NOTHING,
+    rules: tuple[Verdict, ...] = NO_RULES,
 ) -> Plan:
     """What makes the environment what is declared.
 
@@ -143,6 +161,7 @@ def plan_apply(
         seen: what is seen at each of the declared targets.
         now: the time of the deployment.
         filling: what its values make of the release's templates.
+        rules: what its policy says.
 
     Raises:
         UsageError: the release was not admitted.
@@ -159,7 +178,13 @@ def plan_apply(
     steps = _steps(deployed, seen)
     serving = before.current
     again = serving is not None and serving.identity == deployed.identity
-    after = State(environment=environment.name, current=deployed, previous=before.previous if again else before.current)
+    after = State(
+        environment=environment.name,
+        current=deployed,
+        previous=before.previous if again else before.current,
+        source=environment.source,
+        expires=environment.expires,
+    )
     return Plan(
         action="apply",
         environment=environment,
@@ -167,13 +192,18 @@ def plan_apply(
         before=before,
         after=after,
         steps=steps,
-        rules=("none: whatever this site has admitted may be deployed",),
+        rules=rules,
         filling=filling,
     )
 
 
 def plan_rollback(
-    before: State, site: SiteState, seen: Sequence[Sight], now: datetime, filling: Filling = NOTHING
+    before: State,
+    site: SiteState,
+    seen: Sequence[Sight],
+    now: datetime,
+    filling: Filling = NOTHING,
+    rules: tuple[Verdict, ...] = NO_RULES,
 ) -> Plan:
     """What returns the environment to the release that served before.
 
@@ -195,9 +225,15 @@ def plan_rollback(
         environment=environment,
         admitted=admitted,
         before=before,
-        after=State(environment=before.environment, current=deployed, previous=before.current),
+        after=State(
+            environment=before.environment,
+            current=deployed,
+            previous=before.current,
+            source=before.source,
+            expires=before.expires,
+        ),
         steps=_steps(deployed, seen),
-        rules=("none: whatever this site has admitted may be deployed",),
+        rules=rules,
         filling=filling,
     )
 

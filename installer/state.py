@@ -97,6 +97,8 @@ class State(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tru
     newest: _Time
     """The newest signed time that this site has seen; its clock counts for nothing before it."""
     admitted: tuple[Admitted, ...] = ()
+    approvers: dict[str, dict[str, str]] = {}
+    """By role and name, the public keys (Ed25519, hexadecimal) of those who approve deployments."""
     outbox: tuple[Event, ...] = ()
     """The ledger events of this generation."""
 

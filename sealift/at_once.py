@@ -56,7 +56,21 @@ class Hands(Generic[T]):
                 self._failure = self._failure or error
 
 
-def at_once(work: Callable[[T], None], items: Iterable[T], *, workers: int) -> None:
-    """Do `work` on each item in `workers` threads; after a failure nothing further begins, and it is raised."""
+def at_once(
+    work: Callable[[T], None], items: Iterable[T], *, workers: int, leave: Callable[[], None] | None = None
+) -> None:
+    """Do `work` on each item in `workers` threads; after a failure nothing further begins, and it is raised.
+
+    Args:
+        work: what to do.
+        items: what to do it with.
+        workers: how many threads.
+        leave: told where something from outside (Ctrl-C) ends the waiting, so that long work can end itself soon.
+    """
     with Hands(work, items, workers=workers) as hands:
-        hands.finish()
+        try:
+            hands.finish()
+        except BaseException:
+            if leave is not None:
+                leave()
+            raise

@@ -152,7 +152,20 @@ def parse(path: Path) -> Document:
         UsageError: it cannot be read, or is no single bounded YAML document.
     """
     name = visible(str(path))
-    text = _text(name, _read(path, name))
+    return parse_content(name, _read(path, name))
+
+
+def parse_content(name: str, content: bytes) -> Document:
+    """As `parse`, of content that came from elsewhere.
+
+    Args:
+        name: what it is called in messages.
+        content: up to `SIZE_MAX` bytes.
+
+    Raises:
+        UsageError: it is no single bounded YAML document.
+    """
+    text = _text(name, content)
     try:
         _survey(name, text)
         root = yaml.compose(text, Loader=_LOADER)

@@ -43,8 +43,11 @@ _LEFT = re.compile(r"http\.(?:.*\.)?(?:sslverify|followredirects|savecookies)", 
 _CA = re.compile(r"http\.(?:.*\.)?sslca(?:info|path)", re.DOTALL)
 _BEFORE = {"http.lowSpeedLimit": "1", "http.lowSpeedTime": "60"}
 _ALWAYS = {
+    "core.bigFileThreshold": "4m",
     "core.fsmonitor": "false",
     "core.hooksPath": os.devnull,
+    "core.packedGitLimit": "64m",
+    "core.packedGitWindowSize": "16m",
     "core.warnAmbiguousRefs": "false",
     "fetch.fsckObjects": "true",
     "fetch.negotiationAlgorithm": "noop",

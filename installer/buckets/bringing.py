@@ -41,6 +41,11 @@ class Wanted:
     artifact: str
     path: str
 
+    @property
+    def key(self) -> str:
+        """Its key, below the prefix."""
+        return object_key(self.digest)
+
 
 @dataclass(frozen=True, kw_only=True)
 class Inventory:
@@ -60,7 +65,7 @@ def inventory(deployable: Deployable, store: Store) -> Inventory:
         IntegrityError: the store is damaged.
         UsageError: the release has too many files.
     """
-    names = [artifact.name for artifact in deployable.release.artifacts]
+    names = [artifact.name for artifact in deployable.artifacts]
     contents = Contents(deployable, store, names)
     files: dict[str, File] = {}
     links: dict[str, str] = {}
@@ -103,6 +108,7 @@ class Bringing:
         """Bytes that went over the line."""
         self.there = 0
         """Bytes that the bucket had."""
+        self._left = threading.Event()
 
     def run(self, inventory: Inventory) -> None:
         """Bring everything there.
@@ -119,11 +125,10 @@ class Bringing:
         lacking = []
         doubted = []
         for each in inventory.wanted:
-            key = object_key(each.digest)
-            seen = standing.get(key)
+            seen = standing.get(each.key)
             if seen is None or seen.size != each.size:
                 lacking.append(each)
-            elif seen.tag and known.get(key) == seen.tag:
+            elif seen.tag and known.get(each.key) == seen.tag:
                 self._reuse(each)
             else:
                 doubted.append(each)
@@ -131,16 +136,19 @@ class Bringing:
         again: list[Wanted] = []
 
         def doubt(each: Wanted) -> None:
-            seen = standing[object_key(each.digest)]
-            if whole(self._objects, f"{self._prefix}{_key(each)}", each.digest, each.size):
-                self._memory.note(_key(each), seen.tag)
+            key = f"{self._prefix}{each.key}"
+            if whole(self._objects, key, each.digest, each.size, left=self._left):
+                self._memory.note(each.key, standing[each.key].tag)
                 self._reuse(each)
             else:
                 again.append(each)
 
-        at_once(doubt, doubted, workers=READERS)
+        at_once(doubt, doubted, workers=READERS, leave=self._left.set)
         at_once(
-            lambda batch: self._send(batch, inventory.contents.reader()), _batches(lacking + again), workers=SENDERS
+            lambda batch: self._send(batch, inventory.contents.reader()),
+            _batches(lacking + again),
+            workers=SENDERS,
+            leave=self._left.set,
         )
 
     def _reuse(self, each: Wanted) -> None:
@@ -150,23 +158,25 @@ class Bringing:
 
     def _send(self, batch: Sequence[Wanted], reader: Reader) -> None:
         for each in batch:
-            key = object_key(each.digest)
-            tag = self._objects.upload(f"{self._prefix}{key}", self._checked(each, reader), each.size)
+            key = f"{self._prefix}{each.key}"
+            tag = self._objects.upload(key, self._checked(each, reader), each.size)
             if not tag:
-                seen = self._objects.look(f"{self._prefix}{key}")
+                seen = self._objects.look(key)
                 if seen is None or seen.size != each.size:
                     raise DeployError(
                         f"{self._objects.place} does not have what was just put there: {key}",
                         hint="find out who removes objects there, then apply again",
                     )
                 tag = seen.tag
-            self._memory.note(key, tag)
+            self._memory.note(each.key, tag)
             with self._lock:
                 self.sent += each.size
 
     def _checked(self, each: Wanted, reader: Reader) -> Iterator[bytes]:
         running = hashlib.sha256()
         for piece in reader.pieces(each.artifact, each.path):
+            if self._left.is_set():
+                raise _interrupted()
             running.update(piece)
             yield piece
             with self._lock:
@@ -177,20 +187,24 @@ class Bringing:
             )
 
 
-def _key(each: Wanted) -> str:
-    """Its key, below the prefix."""
-    return object_key(each.digest)
-
-
-def whole(objects: Objects, key: str, digest: str, size: int) -> bool:
+def whole(objects: Objects, key: str, digest: str, size: int, *, left: threading.Event | None = None) -> bool:
     """Whether an object has the content that it should, read from the bucket itself.
 
+    Args:
+        objects: the bucket's.
+        key: the object.
+        digest: its SHA-256.
+        size: its bytes.
+        left: set where nobody waits for the answer any more.
+
     Raises:
-        DeployError: the bucket cannot be read.
+        DeployError: the bucket cannot be read, or `left` was set.
     """
     running, length = hashlib.sha256(), 0
     try:
         for piece in objects.pieces(key):
+            if left is not None and left.is_set():
+                raise _interrupted()
             running.update(piece)
             length += len(piece)
             if length > size:
@@ -198,6 +212,10 @@ def whole(objects: Objects, key: str, digest: str, size: int) -> bool:
     except Missing:
         return False
     return length == size and running.hexdigest() == digest
+
+
+def _interrupted() -> DeployError:
+    return DeployError("it was interrupted", hint="run the same command again: what was sent stays")
 
 
 def _batches(wanted: Sequence[Wanted]) -> list[list[Wanted]]:

@@ -9,7 +9,7 @@ import click
 
 from sealift.cli import command, emit, json_option, quiet_option, size, threads_option
 
-from .options import installation, site_option
+from .options import approval_option, installation, site_option, take_over_option
 
 if TYPE_CHECKING:
     from ..applying import Outcome
@@ -21,24 +21,35 @@ if TYPE_CHECKING:
     """
 )
 @site_option
-@click.argument("environment", type=click.Path(path_type=Path))
+@click.argument("environment", metavar="FILE|NAME@VERSION:PATH")
 @click.option("--dry-run", is_flag=True, help="Show the plan, and change nothing.")
+@take_over_option
+@approval_option
 @threads_option
 @json_option
 @quiet_option
-def apply(folder: Path, environment: Path, dry_run: bool, threads: int | None, as_json: bool, quiet: bool) -> None:
+def apply(
+    folder: Path,
+    environment: str,
+    dry_run: bool,
+    take_over: bool,
+    approvals: tuple[Path, ...],
+    threads: int | None,
+    as_json: bool,
+    quiet: bool,
+) -> None:
     """Make an environment what its file declares.
 
     The release is written beside what serves and checked; then the switch is atomic. Where a hook or a
     health check fails, the former release returns. A killed apply is undone or finished by the next.
     """
-    from ..environment import load
+    from ..declaring import declared as read
     from ..site import Site
     from .plan import show
 
-    declared = load(environment)
     site = Site.open(folder)
-    work = installation(site, threads, quiet=quiet)
+    declared = read(environment, site)
+    work = installation(site, threads, quiet=quiet, approvals=approvals, take_over=take_over)
     if dry_run:
         show(work, declared, site, as_json=as_json)
         return

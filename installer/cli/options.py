@@ -2,19 +2,22 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import os
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
 import click
 
 from sealift.cli import Bar, utc_now, workers
+from sealift.errors import UsageError
 
 if TYPE_CHECKING:
     from ..applying import Installation
     from ..site import Site
 
 Function = TypeVar("Function", bound=Callable[..., Any])
+PASSPHRASE_MIN = 12
 DEFAULT_SITE = "/var/lib/sealift"
 
 
@@ -33,11 +36,63 @@ def site_option(function: Function) -> Function:
     )(function)
 
 
-def installation(site: Site, threads: int | None = None, *, quiet: bool = True) -> Installation:
+def approval_option(function: Function) -> Function:
+    """Give a command `--approval`."""
+    return click.option(
+        "--approval",
+        "approvals",
+        multiple=True,
+        type=click.Path(path_type=Path),
+        metavar="FILE",
+        help="A signed approval of this deployment, from approve. May be given several times.",
+    )(function)
+
+
+def take_over_option(function: Function) -> Function:
+    """Give a command `--take-over`."""
+    return click.option(
+        "--take-over", is_flag=True, help="Let this govern the environment from now on, whatever did before."
+    )(function)
+
+
+def installation(
+    site: Site,
+    threads: int | None = None,
+    *,
+    quiet: bool = True,
+    approvals: Sequence[Path] = (),
+    take_over: bool = False,
+) -> Installation:
     """The site's environments, with progress on the terminal."""
     from ..applying import Installation
 
-    return Installation(site, workers=workers(threads), progress=Bar(quiet=quiet), clock=utc_now)
+    given = []
+    if approvals:
+        from ..approval import read
+
+        given = [read(path) for path in approvals]
+    return Installation(
+        site,
+        workers=workers(threads),
+        progress=Bar(quiet=quiet),
+        clock=utc_now,
+        approvals=given,
+        take_over=take_over,
+    )
+
+
+def passphrase(*, new: bool) -> bytes:
+    """The passphrase of an approver's key, from SEALIFT_PASSPHRASE or from a person at a terminal.
+
+    Args:
+        new: whether it is asked for twice.
+    """
+    given = os.environ.get("SEALIFT_PASSPHRASE")
+    if given is None:
+        given = click.prompt("passphrase of the approver's key", hide_input=True, confirmation_prompt=new, err=True)
+    if new and len(given) < PASSPHRASE_MIN:
+        raise UsageError(f"a passphrase has at least {PASSPHRASE_MIN} characters")
+    return given.encode()
 
 
 def environment_name(given: str) -> str:

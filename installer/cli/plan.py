@@ -9,7 +9,7 @@ import click
 
 from sealift.cli import command, count, emit, json_option, safe, size, table
 
-from .options import installation, site_option
+from .options import approval_option, installation, site_option, take_over_option
 
 if TYPE_CHECKING:
     from ..applying import Installation
@@ -30,7 +30,7 @@ _MARKS = {"added": "+", "removed": "-", "changed": "~"}
     """
 )
 @site_option
-@click.argument("environment", type=click.Path(path_type=Path))
+@click.argument("environment", metavar="FILE|NAME@VERSION:PATH")
 @click.option("--exit-code", "with_exit_code", is_flag=True, help=f"Exit with {PENDING} where changes are pending.")
 @click.option("--files", "with_files", is_flag=True, help="List every file that changes.")
 @click.option(
@@ -39,18 +39,27 @@ _MARKS = {"added": "+", "removed": "-", "changed": "~"}
     is_flag=True,
     help="Show what changes in filled files line by line; secrets are masked.",
 )
+@take_over_option
+@approval_option
 @json_option
 def plan(
-    folder: Path, environment: Path, with_exit_code: bool, with_files: bool, with_difference: bool, as_json: bool
+    folder: Path,
+    environment: str,
+    with_exit_code: bool,
+    with_files: bool,
+    with_difference: bool,
+    take_over: bool,
+    approvals: tuple[Path, ...],
+    as_json: bool,
 ) -> int:
     """Show what apply would do, and change nothing."""
-    from ..environment import load
+    from ..declaring import declared as read
     from ..site import Site
 
     site = Site.open(folder)
     planned = show(
-        installation(site),
-        load(environment),
+        installation(site, approvals=approvals, take_over=take_over),
+        read(environment, site),
         site,
         with_files=with_files,
         with_difference=with_difference,
@@ -77,9 +86,8 @@ def show(
     document = {**planned.document(), **shown.document(with_files), "interrupted": interrupted is not None}
     lines = text(planned, shown, with_files)
     if interrupted:
-        goal = interrupted.after.current
-        of = f" of {goal.label}" if goal else ""
-        lines.insert(0, f"the {interrupted.action}{of} that was interrupted will be finished or undone first")
+        what = f"the {interrupted.noun} of {interrupted.goal.label}"
+        lines.insert(0, f"{what} that was interrupted will be finished or undone first")
     emit(document, as_json, "\n".join(lines))
     return planned
 
@@ -110,7 +118,7 @@ def text(planned: Plan, shown: Preview | None, with_files: bool = False) -> list
     if planned.filling.files:
         same = former is not None and former.variant == planned.filling.variant
         lines.append(f"  {count(len(planned.filling.files), 'file')} filled with values{', as before' if same else ''}")
-    lines += [f"  policy {rule}" for rule in planned.rules]
+    lines += [f"  policy {'' if rule.passes else 'REFUSES '}{safe(str(rule))}" for rule in planned.rules]
     if shown and with_files and shown.changes:
         rows: list[tuple[Any, ...]] = [(f"    {_MARKS[kind]}", path) for kind, path in shown.changes]
         lines.append(table(rows))

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import contextlib
+from datetime import datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
 
-from sealift.cli import command, count, emit, json_option, table
+from sealift.cli import command, count, emit, json_option, table, utc_now
 from sealift.errors import SealiftError
 
 from .options import installation, site_option
@@ -32,7 +33,8 @@ def status(folder: Path, deep: bool, as_json: bool) -> None:
 
     site = Site.open(folder)
     work = installation(site)
-    found = [_environment(work, name, deep) for name in work.deployments.names()]
+    now = site.reference(utc_now())
+    found = [_environment(work, name, deep, now) for name in work.deployments.names()]
     state = site.state
     document = {
         "site": state.name,
@@ -63,6 +65,11 @@ def status(folder: Path, deep: bool, as_json: bool) -> None:
                 f"environment {each['environment']}: the {each['interrupted']} of {each['goal']} was interrupted, "
                 "and is finished or undone by the next apply or rollback"
             )
+        if each["expired"]:
+            lines.append(
+                f"environment {each['environment']} was to last until {each['expires']}: remove it with "
+                f"sealift-install env remove {each['environment']}"
+            )
         lines += [
             f"environment {each['environment']} is not as it was deployed: {target['problem']}"
             for target in each["targets"]
@@ -71,7 +78,7 @@ def status(folder: Path, deep: bool, as_json: bool) -> None:
     emit(document, as_json, "\n".join(lines))
 
 
-def _environment(work: Installation, name: str, deep: bool) -> dict[str, Any]:
+def _environment(work: Installation, name: str, deep: bool, now: datetime) -> dict[str, Any]:
     state, journal = work.deployments.state(name), work.deployments.journal(name)
     current = state.current
     targets = []
@@ -92,7 +99,10 @@ def _environment(work: Installation, name: str, deep: bool) -> dict[str, Any]:
         "current": current.label if current else None,
         "previous": state.previous.label if state.previous else None,
         "deployed": f"{current.time:%Y-%m-%dT%H:%M:%SZ}" if current else None,
-        "interrupted": journal.action if journal else None,
-        "goal": journal.after.current.label if journal and journal.after.current else None,
+        "interrupted": journal.noun if journal else None,
+        "goal": journal.goal.label if journal else None,
+        "expired": state.expires is not None and state.expires <= now,
+        "governed_by": state.source,
+        "expires": f"{state.expires:%Y-%m-%dT%H:%M:%SZ}" if state.expires else None,
         "targets": targets,
     }

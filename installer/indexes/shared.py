@@ -37,6 +37,9 @@ _FAULTY = "it was made by a faulty program: ask who exported it"
 class SharedIndex:
     """An index, as the target of one environment."""
 
+    shared = True
+    """Each environment changes its own part alone."""
+
     def __init__(self, root: Path, form: Form, workplace: Workplace) -> None:
         self.place = str(root)
         self._root = root

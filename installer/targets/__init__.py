@@ -114,3 +114,11 @@ class Prunable(Protocol):
         Raises:
             StoreError: the disk refuses.
         """
+
+
+@runtime_checkable
+class Shared(Protocol):
+    """A target whose place several environments may name: each of them changes its own part there alone."""
+
+    shared: bool
+    """Always true."""

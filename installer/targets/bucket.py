@@ -6,6 +6,7 @@ switch is one write of the pointer, which every store does whole or not at all. 
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Collection, Mapping
 from functools import cached_property
 from typing import Any
@@ -18,9 +19,10 @@ from sealift.errors import DeployError, MalformedError
 from sealift.names import visible
 
 from ..buckets import published
-from ..buckets.bringing import READERS, Bringing, Inventory, inventory, whole
+from ..buckets.bringing import READERS, Bringing, Inventory, Wanted, inventory, whole
 from ..buckets.memory import Memory
 from ..buckets.pointer import Pointer
+from ..chosen import ARTIFACTS
 from ..deployable import Deployable
 from . import Staged, Workplace
 from .line import objects
@@ -36,6 +38,12 @@ SCHEMA: Mapping[str, Any] = {
             "maxLength": 512,
         },
         **KEYS,
+        "artifacts": {
+            **ARTIFACTS,
+            "description": "The artifacts that are deployed here, by name; all of the release where nothing is said. "
+            "One alone has no folder of its name.",
+            "minItems": 1,
+        },
     },
     "required": ["bucket"],
     "additionalProperties": False,
@@ -49,6 +57,7 @@ class BucketTarget:
         self._bucket, prefix = read(settings["bucket"], settings)
         self._prefix = prefix.rstrip("/") + "/" if prefix.rstrip("/") else ""
         self.place = f"{self._bucket.place}/{self._prefix}"
+        self._artifacts: Collection[str] | None = settings.get("artifacts")
         self._workplace = workplace
         self._memory = Memory(workplace.room("bucket", f"{self._bucket.endpoint} {self._bucket.account} {self.place}"))
 
@@ -73,11 +82,13 @@ class BucketTarget:
         """Bring what the bucket lacks, and the release's list behind it. The pointer is left as it is.
 
         Raises:
-            UsageError: something else stands in the pointer's place, or the release has too many files.
+            UsageError: something else stands in the pointer's place, or the release has too many files, or lacks an
+                artifact that is to be deployed.
             DeployError: the bucket refuses or cannot be reached.
             IntegrityError: the store is damaged.
             StoreError: the disk refuses.
         """
+        deployable = deployable.taking(self._artifacts)
         self.current()
         found = inventory(deployable, self._workplace.store)
         identity = deployable.identity
@@ -109,6 +120,7 @@ class BucketTarget:
 
     def check(self, deployable: Deployable, *, deep: bool) -> str | None:
         """Whether the pointer leads to the release; with `deep`, whether the bucket gives back all that it holds."""
+        deployable = deployable.taking(self._artifacts)
         identity = deployable.identity
         serving = self.current()
         if serving != identity:
@@ -127,17 +139,17 @@ class BucketTarget:
     def _lacking(self, found: Inventory) -> str | None:
         """What the bucket lacks, told by reading all of it."""
         lacking: list[str] = []
+        left, lock = threading.Event(), threading.Lock()
 
-        def look(each: tuple[str, int, str]) -> None:
-            digest, size, path = each
-            if not whole(self._objects, f"{self._prefix}{published.object_key(digest)}", digest, size):
-                lacking.append(path)
-            self._workplace.progress.advance(size)
+        def look(each: Wanted) -> None:
+            if not whole(self._objects, f"{self._prefix}{each.key}", each.digest, each.size, left=left):
+                lacking.append(each.path)
+            with lock:
+                self._workplace.progress.advance(each.size)
 
-        items = [(each.digest, each.size, each.path) for each in found.wanted]
-        self._workplace.progress.start(f"reading {self.place}", sum(size for _, size, _ in items))
+        self._workplace.progress.start(f"reading {self.place}", sum(each.size for each in found.wanted))
         try:
-            at_once(look, items, workers=READERS)
+            at_once(look, found.wanted, workers=READERS, leave=left.set)
         finally:
             self._workplace.progress.finish()
         if not lacking:

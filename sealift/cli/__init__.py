@@ -10,12 +10,13 @@ from .bar import Bar
 from .formats import count, duration, safe, size, table
 from .options import json_option, quiet_option, threads_option, utc_now, workers
 from .output import emit
-from .program import Command, Program, command
+from .program import Command, Family, Program, command
 from .running import run
 
 __all__ = [
     "Bar",
     "Command",
+    "Family",
     "Program",
     "command",
     "count",

@@ -104,6 +104,35 @@ class Program(click.Group):
         _write_example(self.epilog, formatter)
 
 
+class Family(click.Group):
+    """Commands of a program that share their first word.
+
+    Args:
+        name: the word.
+        help: what they are for.
+        commands: each by its second word, in the order of the help.
+        example: the example under the help, shown as it stands.
+    """
+
+    def __init__(self, name: str, *, help: str, commands: Mapping[str, click.Command], example: str) -> None:
+        super().__init__(
+            name, help=help, epilog=example, commands={key: _named(key, each) for key, each in commands.items()}
+        )
+
+    def format_epilog(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        """Write the example without wrapping it."""
+        _write_example(self.epilog, formatter)
+
+    def list_commands(self, ctx: click.Context) -> list[str]:
+        """The commands in the order in which they were given."""
+        return list(self.commands)
+
+
+def _named(name: str, command: click.Command) -> click.Command:
+    command.name = name
+    return command
+
+
 def command(*, example: str) -> Callable[[Callable[..., Any]], Command]:
     """Make a function a `Command` whose help ends with `example`."""
     return click.command(cls=Command, epilog=example)

@@ -15,6 +15,7 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
+import environmentwork
 import indexwork
 import pair
 import peers
@@ -31,8 +32,8 @@ from tools import Script, Sealift, Tool
 
 BUILD = Path(__file__).resolve().parents[2] / "build"
 STOCKED = {"export": works.export, "size": works.size, "apply": works.apply, "verify": works.verify}
-ROWS = (*STOCKED, "memory", "tenfold", "images", "wheels", "help", "peers", "differences", "indexes")
-ALONE = {"help", "indexes"}
+ROWS = (*STOCKED, "memory", "tenfold", "images", "wheels", "help", "peers", "differences", "indexes", "environments")
+ALONE = {"help", "indexes", "environments"}
 """Rows that need no corpus."""
 QUICK_ROWS = ("export", "size", "apply", "verify", "memory", "help")
 
@@ -75,6 +76,8 @@ def _run(bench: Bench, letters: Sequence[str], rows: Sequence[str], folder: Path
         works.starts(bench)
     if "indexes" in rows:
         indexwork.rows(bench)
+    if "environments" in rows:
+        environmentwork.rows(bench)
     for letter, tree in trees.items():
         if {*STOCKED, "memory", "peers"} & {*rows}:
             with stocked(bench, letter, tree, [*mine, *others]) as stock:

@@ -4,8 +4,11 @@ from __future__ import annotations
 
 import hashlib
 import json
+import os
+import signal
 import sys
 import threading
+import time
 from collections.abc import Callable, Mapping
 from dataclasses import replace
 from pathlib import Path
@@ -206,6 +209,16 @@ def test_several_objects_come_at_once(store_of: StoreOf, tmp_path: Path) -> None
         assert len(_contents(behind, _workshop(tmp_path, "another"))) == 16
 
 
+def test_equal_contents_are_fetched_once(store_of: StoreOf, tmp_path: Path) -> None:
+    """Objects of one content are one file in the cache, however many ask for it at once."""
+    store = _filled(store_of("rgw"), {f"{number}": LARGE[:3_000_000] for number in range(8)})
+    pinned = _pinned(_want(store), _workshop(tmp_path))
+    with relaying(store.endpoint) as relay:
+        found = _contents({**pinned, "endpoint": f"http://{relay.host}"}, _workshop(tmp_path, "another"))
+        assert len(relay.asked("GET")) == 1
+    assert found == {f"{number}": LARGE[:3_000_000] for number in range(8)}
+
+
 def test_folders_that_a_console_made_are_no_files(store_of: StoreOf, tmp_path: Path) -> None:
     """An empty object whose key ends in a slash stands for a folder."""
     store = _filled(store_of("rgw"))
@@ -355,6 +368,32 @@ def test_memory_does_not_grow_with_an_object(store_of: StoreOf, tmp_path: Path) 
     script = "from pathlib import Path\n" + FETCHED
     assert peak(script, f"{store.address}/large", store.endpoint, str(tmp_path)) < 128_000_000
     assert (tmp_path / "cache" / hashlib.sha256(bytes(192 << 20)).hexdigest()).stat().st_size == 192 << 20
+
+
+def test_ctrl_c_keeps_what_arrived(store_of: StoreOf, tmp_path: Path) -> None:
+    """A fetch that is interrupted ends soon, in the middle of an object, and the next one asks for the rest."""
+    store = _filled(store_of("rgw"), {"large": LARGE})
+    pinned = _pinned(_want(store, "/large"), _workshop(tmp_path))
+    cache = tmp_path / "another"
+    part = cache / f"{hashlib.sha256(LARGE).hexdigest()}.part"
+
+    def dawdle(request: Relayed) -> bool:
+        status, headers, body = request.forward()
+        request.answer(status, {**headers, "Content-Length": str(len(body))}, body[: 4 << 20])
+        while not (part.exists() and part.stat().st_size):
+            time.sleep(0.01)
+        os.kill(os.getpid(), signal.SIGINT)
+        for start in range(4 << 20, len(body), 1 << 18):
+            time.sleep(0.3)
+            request.wfile.write(body[start : start + (1 << 18)])
+        return True
+
+    with relaying(store.endpoint) as relay:
+        relay.twist = dawdle
+        with pytest.raises(KeyboardInterrupt):
+            _contents({**pinned, "endpoint": f"http://{relay.host}"}, _workshop(tmp_path, "another"))
+    assert 0 < part.stat().st_size < len(LARGE)
+    assert _contents(pinned, _workshop(tmp_path, "another")) == {"large": LARGE}
 
 
 def test_what_is_not_installed_is_named(store_of: StoreOf, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -16,7 +16,7 @@ from registries import PASSWORD, need
 from worlds import Connected
 
 from bundler.git.address import parse
-from bundler.sources import Found, Workshop, problems_of
+from bundler.sources import Found, Workshop, problems_of, traces_of
 from bundler.sources import git as source
 from sealift.errors import SealiftError, SourceError, TrustError, UsageError
 from sealift.progress import Silent
@@ -364,6 +364,9 @@ def test_a_tag_signed_by_ssh_is_checked(
     signed(remote, "gpg.format=ssh", f"user.signingkey={ssh_key}", tag="v1")
     want = {"repository": address(https_git, remote), "ref": "v1", "verify": {"allowed_signers": "allowed"}}
     assert collect(want, workshop)
+    (trace,) = traces_of(source, {**want, **source.pin(want, workshop)})
+    assert (trace.signature, trace.digest) == ("signature of the tag", {"gitCommit": remote.git("rev-parse", "main")})
+    assert trace.signers[0].startswith("dev@example.org SHA256:")
     with pytest.raises(TrustError, match="is not signed"):
         collect({**want, "ref": "main"}, workshop)
     remote.git("tag", "--annotate", "--message=x", "v2", "main")

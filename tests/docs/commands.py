@@ -36,7 +36,9 @@ def _program(program: click.Group) -> Iterator[str]:
     for name in program.list_commands(context):
         _, command, _ = program.resolve_command(context, [name])
         assert command is not None
-        yield from _command(command, f"{program.name} {name}")
+        members = command.commands if isinstance(command, click.Group) else {"": command}
+        for member, each in members.items():
+            yield from _command(each, f"{program.name} {name} {member}".rstrip())
 
 
 def _command(command: click.Command, path: str) -> Iterator[str]:

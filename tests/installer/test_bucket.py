@@ -11,6 +11,7 @@ from collections.abc import Callable
 from dataclasses import replace
 
 import pytest
+import valued
 from relays import Relayed, killed_at_each_write, relaying
 from s3 import signed
 from stores import BUCKET, Store, peak
@@ -195,7 +196,10 @@ def test_a_store_without_conditions_is_good_enough(connected: Connected, isolate
 def test_the_bucket_may_stand_in_the_name_of_the_host(
     connected: Connected, isolated: Isolated, store_of: StoreOf, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """`oss://` asks a host whose name begins with the bucket's, with OSS's variables, as OSS wants it."""
+    """`oss://` asks a host whose name begins with the bucket's, with its own variables; no condition is needed.
+
+    The store is Ceph's gateway behind a relay that refuses what OSS does: it is no OSS.
+    """
     store = store_of("rgw")
     for ours, theirs in (
         ("OSS_ACCESS_KEY_ID", "AWS_ACCESS_KEY_ID"),
@@ -204,13 +208,57 @@ def test_the_bucket_may_stand_in_the_name_of_the_host(
         monkeypatch.setenv(ours, os.environ[theirs])
         monkeypatch.delenv(theirs)
     _admit(connected, isolated, "1.0", FILES)
+    _admit(connected, isolated, "1.1", {"a.txt": b"a"})
+
+    def poor(request: Relayed) -> bool:
+        wanted = {name.lower() for name in request.headers}
+        conditional = request.command == "PUT" and wanted & {"if-match", "if-none-match"}
+        return bool(conditional or "?delete" in request.path) and request.answer(501, {}, b"")
+
     with relaying(store.endpoint) as relay, monkeypatch.context() as patched:
+        relay.twist = poor
         patched.setenv("http_proxy", f"http://{relay.host}")
         settings = f"bucket: 'oss://{BUCKET}/{store.prefix}', endpoint: 'http://store.test', unsafe_http: true"
-        isolated.deploy("1.0", f"{{kind: bucket, {settings}}}")
+        for version in ("1.0", "1.1"):
+            isolated.deploy(version, f"{{kind: bucket, {settings}}}")
+        isolated.installation.rollback("plant-7")
+        assert _target(isolated).prune(()) == 1
         assert {request.split("/")[2] for request, _ in relay.seen} == {f"{BUCKET}.store.test"}
         assert _deep(isolated) is None
     assert "current.json" in store.held()
+
+
+def test_values_fill_what_is_brought(connected: Connected, isolated: Isolated, store_of: StoreOf) -> None:
+    """A template's content is what the values make of it, other values are another list, and the rest is shared."""
+    store = store_of("rgw")
+    isolated.admit(valued.bundle(connected))
+    target = f"  - {_kind(store)}\n"
+    for host in ("one.example", "two.example"):
+        path = isolated.environment("1.0.0", target=target, more=f"values: {{host: {host}}}\n")
+        isolated.installation.apply(environment.load(path))
+    lists = [json.loads(store.content(key)) for key in store.held() if key.startswith("releases/")]
+    filled = [store.content(each["files"]["config/app.yaml"]["object"]) for each in lists]
+    assert {content.splitlines()[0] for content in filled} == {b"host: one.example", b"host: two.example"}
+    assert len([key for key in store.held() if key.startswith("objects/")]) == 4
+    current = isolated.installation.deployments.state("plant-7").current
+    assert current is not None
+    assert [problem for _, problem in isolated.installation.inspect(current, deep=True)] == [None, None]
+
+
+def test_some_artifacts_alone_are_brought(connected: Connected, isolated: Isolated, store_of: StoreOf) -> None:
+    """What belongs elsewhere is not sent, and one artifact alone has no folder; a name of none is refused."""
+    store = store_of("rgw")
+    spec = connected.spec("1.0", FILES, more="  docs:\n    source: path\n    path: docs\n")
+    (connected.root / "docs").mkdir()
+    (connected.root / "docs/page.txt").write_text("page")
+    isolated.admit(connected.export(spec))
+    with pytest.raises(UsageError, match="no artifact 'other'"):
+        isolated.deploy("1.0", f"{{kind: bucket, {store.yaml}, artifacts: [other]}}")
+    isolated.deploy("1.0", f"{{kind: bucket, {store.yaml}, artifacts: [docs]}}")
+    listed = json.loads(store.content(json.loads(store.content("current.json"))["index"]))
+    assert set(listed["files"]) == {"page.txt"}
+    assert [key for key in store.held() if key.startswith("objects/")] == [_name(b"page")]
+    assert _deep(isolated) is None
 
 
 def test_an_upload_that_failed_goes_on(connected: Connected, isolated: Isolated, store_of: StoreOf) -> None:

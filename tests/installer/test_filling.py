@@ -6,9 +6,13 @@ import os
 from pathlib import Path
 
 import pytest
+from calls import Call
+from gitserver import repository
 from valued import APP, SCHEMA, SECRET, app, bundle, declared, deploy
 from worlds import Connected, Isolated
 
+from installer.cli import PROGRAM
+from installer.environment import load
 from installer.preview import preview
 from sealift.errors import DeployError, UsageError
 
@@ -280,3 +284,39 @@ def test_defaults_of_a_schema_hold_at_every_depth() -> None:
     schema = {**SCHEMA, "properties": {"a": inner, "d": {}}}
     assert with_defaults({"a": {"b": 5}}, schema) == {"a": {"b": 5, "c": 2}}
     assert with_defaults({}, schema) == {"a": {"b": 1, "c": 2}}
+
+
+def test_plan_shows_what_changes_in_filled_files(
+    guarded: Isolated, secret: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As a person calls it: line by line, the secret masked."""
+    monkeypatch.setattr("installer.cli.options.utc_now", lambda: guarded.now)
+    monkeypatch.setenv("SEALIFT_SITE", str(guarded.folder))
+    deploy(guarded, text=_with(secret))
+    path = guarded.environment("1.0.0", more=_with(secret, "host: other"))
+    call = Call(PROGRAM, capsys)
+    assert call("plan", path, "--diff") == 0, call.err
+    assert "1 file filled with values" in call.out
+    assert "\n-host: db.example\n+host: other\n" in call.out
+    assert "password: <secret db>" in call.out
+    assert SECRET not in call.out + call.err
+
+
+def test_every_kind_of_target_gets_what_is_filled_in(
+    guarded: Isolated, secret: Path, tmp_path: Path, quiet_home: Path
+) -> None:
+    """A git repository, and a folder; what serves is as it should be at a short look and at a deep one."""
+    there = repository(tmp_path / "manifests.git")
+    path = guarded.environment("1.0.0", more=_with(secret))
+    path.write_text(
+        path.read_text().replace("policy", f"  - {{kind: gitops, repository: {there.folder}, path: shop}}\npolicy")
+    )
+    guarded.installation.apply(load(path))
+    assert there.git("show", "main:shop/config/app.yaml").startswith("host: db.example\nport: 8080\n")
+    current = guarded.installation.deployments.state("plant-7").current
+    assert current is not None
+    for deep in (False, True):
+        assert [problem for _, problem in guarded.installation.inspect(current, deep=deep)] == [None, None]
+    secret.unlink()
+    problems = [problem for _, problem in guarded.installation.inspect(current, deep=True)]
+    assert all("a secret is another one now, or cannot be had" in (problem or "") for problem in problems)

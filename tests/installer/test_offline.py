@@ -100,11 +100,15 @@ def test_every_command_runs_without_sockets(connected: Connected, run: Run, tmp_
         (0, "apply", environments[1]),
         (0, "status"),
         (0, "rollback", "plant-7"),
+        (0, "env copy", "plant-7", "hotfix", "--set", f"targets[0].path={tmp_path}/hotfix", "--expires", "1d"),
+        (0, "env list"),
+        (0, "env remove", "hotfix"),
+        (0, "approvers"),
         (0, "history"),
         (0, "verify", "--deep"),
         (0, "gc", "--keep", "0"),
     ):
-        done = run("-c", now, arguments[0], "--site", tmp_path / "site", *arguments[1:], "--json")
+        done = run("-c", now, *str(arguments[0]).split(), "--site", tmp_path / "site", *arguments[1:], "--json")
         assert done.returncode == code, (arguments, done.stderr)
         assert json.loads(done.stdout)
     assert (tmp_path / "srv" / "current" / "version.txt").read_text() == "1.0.0\n"

@@ -221,4 +221,5 @@ def test_the_document_of_a_plan_says_all_of_it() -> None:
             }
         ],
         "policy": ["none: whatever this site has admitted may be deployed"],
+        "refused": [],
     }

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+import signal
 import threading
 import time
 
@@ -58,3 +60,21 @@ def test_leaving_early_begins_nothing_further() -> None:
     with pytest.raises(KeyboardInterrupt), Hands(work, range(1000), workers=2):
         raise KeyboardInterrupt
     assert len(begun) <= 4
+
+
+def test_long_work_is_told_when_nobody_waits_any_more() -> None:
+    """Ctrl-C ends the waiting; what is under way hears of it, and ends itself."""
+    left = threading.Event()
+    begun = threading.Event()
+
+    def work(_: int) -> None:
+        begun.set()
+        assert left.wait(30)
+
+    def interrupt() -> None:
+        begun.wait(30)
+        os.kill(os.getpid(), signal.SIGINT)
+
+    threading.Thread(target=interrupt).start()
+    with pytest.raises(KeyboardInterrupt):
+        at_once(work, range(2), workers=2, leave=left.set)

@@ -1,0 +1,239 @@
+"""The outlook: what a site's environments run and what would be done there, looked at without changing anything."""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Callable, Sequence
+from dataclasses import replace
+from datetime import datetime
+from typing import Literal
+
+from sealift.errors import SealiftError, UsageError
+from sealift.plugins import kinds
+from sealift.progress import Progress
+
+from .approval import Signed, approved
+from .declaring import told
+from .deployable import Deployable
+from .deployments import Deployed, Deployments
+from .environment import Environment, TargetWanted
+from .filling import Filling, filled
+from .filling import key as variant_key
+from .freeze import moment
+from .planning import Plan, former, plan_apply, plan_rollback, wanted
+from .policy import NO_RULES, Facts, Verdict, judge
+from .signers import signers
+from .site import Site
+from .state import Admitted
+from .store import Store
+from .strategies import Composed
+from .targets import Shared, Sight, Target, Workplace
+
+_CHANGED = (
+    "its filled files cannot be compared: a secret is another one now, or cannot be had; "
+    "apply again, so that it serves with what is so now"
+)
+
+
+class Outlook:
+    """A site's environments, looked at."""
+
+    def __init__(
+        self,
+        site: Site,
+        *,
+        workers: int,
+        progress: Progress,
+        clock: Callable[[], datetime],
+        approvals: Sequence[Signed] = (),
+        take_over: bool = False,
+    ) -> None:
+        """Take a site.
+
+        Args:
+            site: the site.
+            workers: processes that targets may use.
+            progress: told the bytes of each step.
+            clock: says the time.
+            approvals: signed approvals that a policy may ask for.
+            take_over: whether an environment may be governed by another source from now on.
+        """
+        self.site = site
+        self.deployments = Deployments(site.environments)
+        self._store = Store(site.store)
+        self._workers = workers
+        self._progress = progress
+        self._clock = clock
+        self._approvals = tuple(approvals)
+        self._take_over = take_over
+
+    def targets(self, environment: Environment, operation: str | None = None) -> list[Target]:
+        """The targets of an environment, as its strategy puts them together."""
+        return [target for _, target in self._composed(environment, operation)]
+
+    def _composed(self, environment: Environment, operation: str | None = None) -> Composed:
+        """The targets of an environment, each with its kind.
+
+        Args:
+            environment: what is declared.
+            operation: the identity of the operation that they are for.
+
+        Raises:
+            UsageError: a kind is unknown.
+        """
+        known = kinds("installer.targets", "sealift.targets")
+        if unknown := sorted({each.kind for each in environment.targets} - known.keys()):
+            raise UsageError(
+                f"environment {environment.name} has a target of the unknown kind {unknown[0]!r}",
+                hint="install what offered that kind when it was deployed",
+            )
+        workplace = Workplace(
+            store=self._store,
+            workers=self._workers,
+            progress=self._progress,
+            environment=environment.name,
+            rooms=self.deployments.rooms(environment.name),
+            operation=operation,
+        )
+        strategies = kinds("installer.strategies", "sealift.strategies")
+        if (strategy := environment.strategy).kind not in strategies:
+            raise UsageError(
+                f"environment {environment.name} has the unknown strategy {strategy.kind!r}",
+                hint="install what offered that strategy when it was deployed",
+            )
+
+        def make(wanted: TargetWanted) -> Target:
+            target: Target = known[wanted.kind].target(wanted.settings, workplace)
+            return target
+
+        composed: Composed = strategies[strategy.kind].compose(strategy.settings, environment.targets, make, workplace)
+        return composed
+
+    def plan(self, environment: Environment, *, locked: bool = False) -> Plan:
+        """What `apply` of this environment would do now.
+
+        Args:
+            environment: what is declared.
+            locked: whether the site's lock is held, so that what it lacks to fill templates may be made.
+
+        Raises:
+            UsageError: it cannot be done.
+        """
+        before = self.deployments.state(environment.name)
+        if before.source not in (None, environment.source) and not self._take_over:
+            raise UsageError(
+                f"environment {environment.name} is governed by {told(before.source)}, and not by "
+                f"{told(environment.source)}",
+                hint="change what governs it; or let this govern it from now on: apply with --take-over",
+            )
+        admitted = wanted(environment, self.site.state)
+        filling = self._filling(environment, admitted, locked=locked)
+        rules = self._judge(environment, admitted, "apply")
+        seen = self._seen(environment)
+        if environment.source.startswith("copy:"):
+            self._check_apart(environment.name, self._composed(environment))
+        return plan_apply(environment, before, self.site.state, seen, self._clock(), filling, rules)
+
+    def _check_apart(self, own: str, composed: Composed) -> None:
+        """Refuse targets of `own` that another environment is deployed to as well, where they cannot share the place.
+
+        Raises:
+            UsageError: there are some.
+        """
+        places = {(kind, target.place) for kind, target in composed if not isinstance(target, Shared)}
+        for name in self.deployments.names():
+            current = self.deployments.state(name).current if name != own else None
+            if current is None:
+                continue
+            taken: list[str] = []
+            with contextlib.suppress(UsageError):
+                others = self._composed(current.declared)
+                taken = sorted(target.place for kind, target in others if (kind, target.place) in places)
+            if taken:
+                raise UsageError(
+                    f"environment {name} is deployed to {', '.join(taken)} as well",
+                    hint=f"give environment {own} targets of its own",
+                )
+
+    def plan_rollback(self, name: str, *, locked: bool = False) -> Plan:
+        """What `rollback` of this environment would do now; arguments and errors as for `plan`."""
+        before = self.deployments.state(name)
+        previous, admitted = former(before, self.site.state)
+        filling = self._filling(previous.declared, admitted, locked=locked)
+        assert before.current is not None
+        rules = self._judge(before.current.declared, admitted, "rollback")
+        return plan_rollback(before, self.site.state, self._seen(previous.declared), self._clock(), filling, rules)
+
+    def _judge(
+        self, environment: Environment, admitted: Admitted, action: Literal["apply", "rollback"]
+    ) -> tuple[Verdict, ...]:
+        """What the policy of an environment says of a release; of a rollback, the policy of what serves."""
+        if environment.policy == "none":
+            return NO_RULES
+        state, reference = self.site.state, self.site.reference(self._clock())
+        asked = environment.policy.signers
+        facts = Facts(
+            action=action,
+            release=admitted.name,
+            version=admitted.version,
+            published=moment(admitted.published) if admitted.published else None,
+            signers=signers(state.trust, admitted) if asked else frozenset(),
+            reference=reference,
+            approved=approved(self._approvals, environment, admitted, state, reference),
+        )
+        return judge(environment.policy, facts)
+
+    def _filling(self, environment: Environment, admitted: Admitted, *, locked: bool) -> Filling:
+        key = variant_key(self.site.path, make=locked)
+        return filled(environment, self._deployable(admitted), self._store, key)
+
+    def inspect(self, deployed: Deployed, *, deep: bool) -> list[tuple[Target, str | None]]:
+        """Each target of a deployment, and what is wrong with what should serve there."""
+        admitted = self.site.state.release(deployed.release, deployed.version)
+        found: list[tuple[Target, str | None]] = []
+        for target in self.targets(deployed.declared):
+            try:
+                if admitted is None:
+                    found.append((target, f"the site no longer holds {deployed.label}"))
+                else:
+                    deployable, whole = self._as_deployed(deployed, admitted, deep=deep)
+                    problem = target.check(deployable, deep=deep and whole)
+                    found.append((target, problem or (None if whole else _CHANGED)))
+            except SealiftError as error:
+                found.append((target, error.message))
+        return found
+
+    def _as_deployed(self, deployed: Deployed, admitted: Admitted, *, deep: bool) -> tuple[Deployable, bool]:
+        """A deployment with what was filled in it, and whether that could be made again: a secret may be another."""
+        deployable = replace(self._deployable(admitted), variant=deployed.variant)
+        if not deployed.variant or not deep:
+            return deployable, True
+        with contextlib.suppress(UsageError):
+            filling = self._filling(deployed.declared, admitted, locked=False)
+            if filling.variant == deployed.variant:
+                return replace(deployable, filled=filling.files), True
+        return deployable, False
+
+    def _seen(self, environment: Environment) -> list[Sight]:
+        """What is seen at each target.
+
+        Raises:
+            SealiftError: one or more cannot be looked at; all of them are named.
+        """
+        sights, failed = [], []
+        for kind, target in self._composed(environment):
+            try:
+                sights.append(Sight(kind=kind, place=target.place, serving=target.current()))
+            except SealiftError as error:
+                failed.append(error)
+        if len(failed) > 1:
+            told = "; ".join(error.message for error in failed)
+            raise type(failed[0])(
+                f"{len(failed)} targets cannot be looked at: {told}", hint=failed[0].hint
+            ) from failed[0]
+        if failed:
+            raise failed[0]
+        return sights
+
+    def _deployable(self, admitted: Admitted) -> Deployable:
+        return Deployable(release=self._store.held(admitted.part), part=admitted.part)
