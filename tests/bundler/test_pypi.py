@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import functools
+import gzip
 import hashlib
 import os
 import re
@@ -189,6 +190,29 @@ def test_a_page_that_is_none_is_refused(
     index.page("plain", body, kind)
     with pytest.raises(error):
         source.pin(wants(shop, text, index), shop)
+
+
+def test_a_page_that_unpacks_into_too_much_is_refused(
+    index: Index, shop: Workshop, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """67: what an index compresses counts as it comes out, and no more of it is held than a page may have."""
+    monkeypatch.setattr("bundler.wheels.simple.PAGE_MAX", 1 << 20)
+    index.add("plain", wheel("plain"))
+    text = index.requirements("plain")
+    bomb = Answer(body=gzip.compress(b" " * (8 << 20)), kind=JSON, headers={"Content-Encoding": "gzip"})
+    index.server.answers["/simple/plain/"] = bomb
+    with pytest.raises(SourceError, match="is longer than 1048576 bytes"):
+        source.pin(wants(shop, text, index), shop)
+
+
+def test_redirects_that_lead_in_circles_end(index: Index, shop: Workshop) -> None:
+    """A page that redirects to itself is not followed for ever."""
+    index.add("plain", wheel("plain"))
+    text = index.requirements("plain")
+    index.server.answers["/simple/plain/"] = Answer(status=302, headers={"Location": "/simple/plain/"})
+    with pytest.raises(SourceError, match="redirects more than"):
+        source.pin(wants(shop, text, index), shop)
+    assert len(index.server.asked) < 10
 
 
 def test_the_first_index_with_a_pinned_file_is_enough(index: Index, shop: Workshop, server: Routes) -> None:
