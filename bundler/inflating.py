@@ -21,6 +21,7 @@ from sealift.recipe import OLD_RATIO, PIECES_MAX, RATIO, RUNS_MAX, SLACK
 from sealift.stretch import Stretch
 
 from .archives import Unit, units
+from .coding import Coded
 from .proving import Prover
 
 FRAME = 2 << 20
@@ -33,8 +34,8 @@ _LEAST = 64
 """Bytes of a deflated member that is worth a piece of its own."""
 _DIGITS = re.compile(rb"[0-9]+(?:\.[0-9]+)*")
 
-Code = Callable[[bytes, bytes], tuple[bytes, bool]]
-"""Compresses material, given what it may be compressed against; says whether it was."""
+Code = Callable[[bytes, bytes], Coded]
+"""Makes a frame of material, given what it may refer to."""
 
 
 class Frame(NamedTuple):
@@ -45,6 +46,8 @@ class Frame(NamedTuple):
     size: int
     window: tuple[int, ...]
     """Of the old material; nothing where it was not used."""
+    subtraction: tuple[int, ...]
+    """Bytes of the streams, where it is a subtraction."""
 
 
 @dataclass
@@ -104,8 +107,8 @@ def frames(plan: Plan, file: Stretch, old: Stretch | None, code: Code) -> Iterat
     for content in _cut(_material(plan, file)):
         window = windows.of(place, place + len(content))
         reference = behind.window(*window) if behind and window else b""
-        frame, referring = code(content, reference)
-        yield Frame(frame, len(content), window if referring else ())
+        coded = code(content, reference)
+        yield Frame(coded.frame, len(content), window if coded.referring else (), coded.subtraction)
         place += len(content)
 
 

@@ -52,6 +52,7 @@ class Piece(NamedTuple):
     length: int
     size: int
     window: tuple[int, ...]
+    subtraction: tuple[int, ...]
 
 
 class Parcel(NamedTuple):
@@ -109,9 +110,8 @@ def parcel(asked: Asked, contents: Sequence[Content], chunks: Chunks, folder: Pa
     with storing(place), place.open("wb") as out:
         try:
             for frame in frames(planned, file, old, code):
-                found.append(
-                    Piece(hashlib.sha256(frame.content).hexdigest(), len(frame.content), frame.size, frame.window)
-                )
+                digest = hashlib.sha256(frame.content).hexdigest()
+                found.append(Piece(digest, len(frame.content), frame.size, frame.window, frame.subtraction))
                 length += len(frame.content)
                 out.write(frame.content)
                 if length > WORTH * size:
@@ -177,9 +177,14 @@ class Settings:
         place = Path(made.file)
         with storing(place):
             with place.open("rb") as frames:
-                for digest, length, size, window in made.frames:
-                    frame = Sealed([], size, length, digest)
-                    self._packs.add(frame, (), memoryview(frames.read(length)), window=window)
+                for each in made.frames:
+                    self._packs.add(
+                        Sealed([], each.size, each.length, each.digest),
+                        (),
+                        memoryview(frames.read(each.length)),
+                        subtraction=each.subtraction,
+                        window=each.window,
+                    )
             place.unlink()
 
     def _position(self, way: Way) -> int:

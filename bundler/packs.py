@@ -37,6 +37,7 @@ class Packs:
         runs: tuple[tuple[int, int], ...],
         content: memoryview,
         reference: tuple[tuple[int, int, int], ...] = (),
+        subtraction: tuple[int, ...] = (),
         window: tuple[int, ...] = (),
     ) -> None:
         """Write a frame behind the one before it.
@@ -46,6 +47,7 @@ class Packs:
             runs: the numbers of its chunks.
             content: its bytes.
             reference: the runs of chunks of the bases that it refers to, in a difference.
+            subtraction: bytes of its streams, where it is a subtraction from them.
             window: start and size of the old material that it refers to, in a recipe.
 
         Raises:
@@ -67,6 +69,7 @@ class Packs:
                 sha256=frame.digest,
                 chunks=runs,
                 reference=reference,
+                subtraction=subtraction,
                 window=window,
             )
         )

@@ -9,7 +9,6 @@ few groups, whatever the size of the content.
 from __future__ import annotations
 
 import hashlib
-import sys
 from collections import deque
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
@@ -17,19 +16,17 @@ from itertools import chain, islice
 from pathlib import Path
 from typing import NamedTuple, TypeVar
 
-import zstandard
-
 from sealift.content import Chunks, Content
 from sealift.crew import Body, Channel, Crew
-from sealift.difference import KIND, REFERENCE_MIN, TREE_KIND, From, edits
+from sealift.difference import KIND, TREE_KIND, From, edits
 from sealift.durable import make_folder
 from sealift.errors import UsageError
-from sealift.frame import compressible, seal, store
 from sealift.listing import Blob, ListingBlob, Writer, file_name
 from sealift.manifest import BASES_MAX, Part
 from sealift.progress import Progress
 from sealift.tree import Entry
 
+from .coding import QUICK, Coder
 from .cutting import Sealed
 from .holding import Holding
 from .inflations import Inflations
@@ -40,10 +37,6 @@ from .regions import Inside, Regions, Task
 
 _BATCH = 128
 """Groups that are under way before the frames of all of them are written."""
-_WINDOW_LOG = 23
-"""The window reaches over a reference and its content."""
-_TABLE_LOG_MIN = 18
-"""Tables have a place for each byte of both: with fewer, the later ones drive out the earlier, and matches are lost."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -81,6 +74,7 @@ class _Made(NamedTuple):
     digest: str
     frame: bytes
     referring: bool
+    subtraction: tuple[int, ...]
 
 
 _TaskT = TypeVar("_TaskT", bound=Task | Inside)
@@ -132,6 +126,7 @@ def difference(
         fresh,
         [(old, _paths(base)) for old, base in zip(olds, bases, strict=True)],
         lambda base, number: reader.read(base + 1, number),
+        by_content=level > QUICK,
     )
     packs = Packs(folder, KIND)
     try:
@@ -177,6 +172,7 @@ def _carry_out(crew: Crew, tasks: Iterator[Task | Inside], packs: Packs, progres
                 tuple((first, count) for _, first, count in _runs((0, number) for number in numbers)),
                 memoryview(made.frame),
                 tuple(_runs(reference)) if made.referring else (),
+                made.subtraction,
             )
         progress.advance(made.size)
     return referring, inside
@@ -247,54 +243,19 @@ def patcher(contents: Sequence[Content], level: int, folder: Path) -> Body:
 
     def body(channel: Channel) -> None:
         chunks = Chunks(contents)
-        probe = zstandard.ZstdCompressor(level=1)
-        plain = zstandard.ZstdCompressor(level=level, write_checksum=False, write_content_size=True, threads=0)
-
-        def code(content: bytes, reference: bytes) -> tuple[bytes, bool]:
-            frame = against(content, reference, level) if len(reference) >= REFERENCE_MIN else b""
-            if frame and len(frame) <= len(content) * 0.9:
-                return frame, True
-            loose = compressible(memoryview(content), probe)
-            alone = seal([memoryview(content)], plain) if loose else store([memoryview(content)])
-            return (alone, False) if not frame or len(alone) <= len(frame) * 1.01 else (frame, True)
-
+        coder = Coder(level)
         while True:
             position, task = channel.receive()
             if isinstance(task, Asked):
-                made = parcel(task, contents, chunks, folder, code)
+                made = parcel(task, contents, chunks, folder, coder.code)
                 channel.send((position, made))
                 continue
             content = b"".join(chunks.read(0, number) for number in task[0])
             reference = b"".join(chunks.read(base + 1, number) for base, number in task[1])
-            frame, referring = code(content, reference)
-            channel.send((position, _Made(len(content), hashlib.sha256(frame).hexdigest(), frame, referring)))
+            coded = coder.code(content, reference)
+            channel.send((position, _Made(len(content), hashlib.sha256(coded.frame).hexdigest(), *coded)))
 
     return body
-
-
-def against(content: bytes, reference: bytes, level: int) -> bytes:
-    """Compress `content` into one frame with `reference` as prefix."""
-    if sys.version_info >= (3, 14):
-        from compression import zstd
-    else:
-        from backports import zstd
-
-    parameter = zstd.CompressionParameter
-    table = max((len(content) + len(reference)).bit_length(), _TABLE_LOG_MIN)
-    compressor = zstd.ZstdCompressor(
-        options={
-            parameter.compression_level: level,
-            parameter.window_log: _WINDOW_LOG,
-            parameter.hash_log: table,
-            parameter.chain_log: table,
-            parameter.content_size_flag: 1,
-            parameter.checksum_flag: 0,
-            parameter.dict_id_flag: 0,
-        },
-        zstd_dict=zstd.ZstdDict(reference, is_raw=True).as_prefix,
-    )
-    compressor.set_pledged_input_size(len(content))
-    return compressor.compress(content, mode=zstd.ZstdCompressor.FLUSH_FRAME)
 
 
 def _runs(numbers: Iterable[tuple[int, int]]) -> Iterator[tuple[int, int, int]]:

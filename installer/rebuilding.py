@@ -296,7 +296,7 @@ def _rebuilt(
 ) -> bytes:
     """One frame for the store; one without reference stays as it came."""
     reference = b"".join(chunks.read(base, number) for base, number in patch.referred())
-    content = memoryview(differences.unseal(frame, patch.size, reference))
+    content = memoryview(differences.content_of(patch, frame, reference))
     start = 0
     for digest, size in pieces:
         if hashlib.sha256(content[start : start + size]).digest() != digest:

@@ -116,7 +116,7 @@ def _material(task: Inflated, sizes: Sequence[Sequence[int]], reader: Chunks, fe
     old = OldMaterial(source, recipe.old)
     for patch in task.patches:
         reference = old.window(*patch.window) if patch.window else b""
-        yield differences.unseal(fetch(patch), patch.size, reference)
+        yield differences.content_of(patch, fetch(patch), reference)
 
 
 def _checked(

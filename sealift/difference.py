@@ -1,8 +1,9 @@
 """Differences: parts that leave out what a site holds, and compress what is new with the site's own content.
 
 What the bases hold is known by digest from their trees. A tree travels as the lines that change; a frame may
-have a reference, chunks of the bases by number, which is its prefix for zstd. Whoever reads one checks every
-count against what the bases have, and every length against its bound, before it makes anything of it.
+have a reference, chunks of the bases by number, which is its prefix for zstd, or which it is a subtraction from.
+Whoever reads one checks every count against what the bases have, and every length against its bound, before it
+makes anything of it.
 """
 
 from __future__ import annotations
@@ -17,6 +18,7 @@ import zstandard
 
 from . import frame as frames
 from . import index as indexes
+from . import subtraction as subtractions
 from .deflating import Way, probe
 from .digest import check_form
 from .errors import IntegrityError, MalformedError
@@ -34,6 +36,8 @@ REFERENCE_MIN = 8
 """Bytes of a frame's reference content at least: zstd takes less for none."""
 RUNS_MAX = 1024
 """Runs of chunks in a reference at most."""
+_LITERALS = 3
+"""The stream of a subtraction that has the reference as prefix."""
 _T = TypeVar("_T", bound=msgspec.Struct)
 
 Lines = Callable[[int, str], Iterator[bytes]]
@@ -46,6 +50,8 @@ class Patch(Frame, frozen=True, kw_only=True, forbid_unknown_fields=True, omit_d
 
     reference: tuple[tuple[int, int, int], ...] = ()
     """Runs of chunk numbers of the bases (base, first, count): what the frame's prefix consists of."""
+    subtraction: tuple[int, ...] = ()
+    """Bytes of each of the four streams, where the frame is a subtraction from its reference."""
     window: tuple[int, ...] = ()
     """Of a frame of a recipe: start and size of the old material that is its prefix."""
 
@@ -143,8 +149,10 @@ def _check_reference(patch: Patch, bases: Sequence[Sequence[int]]) -> None:
         amount += sum(bases[base][first : first + count])
         if amount > REFERENCE_MAX:
             raise MalformedError(f"a frame of the difference refers to more than {REFERENCE_MAX} bytes")
-    if patch.reference and amount < REFERENCE_MIN:
+    if (patch.reference or patch.subtraction) and amount < REFERENCE_MIN:
         raise MalformedError(f"a frame of the difference refers to less than {REFERENCE_MIN} bytes")
+    if patch.subtraction:
+        subtractions.check_sizes(patch.subtraction, patch.size)
 
 
 def _check_probe(setting: Setting) -> None:
@@ -185,6 +193,11 @@ def _lines(compressed: bytes, blob: ListingBlob) -> Iterator[Patch | Setting | I
                 raise MalformedError("a recipe lacks a frame, or one that is no material is among them")
             if sum(patch.size for patch in patches) != recipe.material:
                 raise MalformedError("the frames of a recipe do not hold its material")
+            for patch in patches:
+                if patch.subtraction and not patch.window:
+                    raise MalformedError("a frame of a recipe is a subtraction from nothing")
+                if patch.subtraction:
+                    subtractions.check_sizes(patch.subtraction, patch.size)
             recipe.check_windows((patch.window for patch in patches), REFERENCE_MAX, REFERENCE_MIN)
             yield Inflated(recipe=recipe, patches=patches, ways=tuple(ways))
         else:
@@ -227,6 +240,40 @@ def unseal(frame: bytes, size: int, reference: bytes) -> bytes:
         reader = zstandard.ZstdDecompressor(dict_data=prefix, max_window_size=FRAME_MAX)
         return reader.decompress(frame, max_output_size=size)
     except (zstandard.ZstdError, MalformedError) as error:
+        raise IntegrityError(f"a frame cannot be decompressed: {error}") from error
+
+
+def content_of(patch: Patch, frame: bytes, reference: bytes) -> bytes:
+    """The content of a frame of a checked difference; the caller has checked the frame's digest.
+
+    Args:
+        patch: what the signed listing says of it.
+        frame: its bytes.
+        reference: its reference content.
+
+    Raises:
+        IntegrityError: it holds more, less or something else.
+    """
+    if not patch.subtraction:
+        return unseal(frame, patch.size, reference)
+    streams = []
+    start = 0
+    for position, size in enumerate(patch.subtraction):
+        if size:
+            end = start + _span(frame[start:])
+            streams.append(unseal(frame[start:end], size, reference if position == _LITERALS else b""))
+            start = end
+        else:
+            streams.append(b"")
+    if start != len(frame):
+        raise IntegrityError("a frame does not hold what the signed difference says")
+    return subtractions.restore(streams, reference, patch.size)
+
+
+def _span(frame: bytes) -> int:
+    try:
+        return frames.span(frame)
+    except MalformedError as error:
         raise IntegrityError(f"a frame cannot be decompressed: {error}") from error
 
 

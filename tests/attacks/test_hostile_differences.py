@@ -9,7 +9,7 @@ from typing import Any
 import msgspec
 import pytest
 from spoiling import Lines, first, refused, spoil
-from worlds import Connected, Isolated, sample
+from worlds import Connected, Isolated, program, sample
 
 from sealift.errors import IntegrityError, MalformedError, StoreError
 from sealift.manifest import Part
@@ -24,7 +24,7 @@ def isolated(connected: Connected, enroll: Callable[[Connected, str], Isolated])
 @pytest.fixture
 def base(connected: Connected, isolated: Isolated) -> dict[str, bytes]:
     """The files of 1.0.0, which the site holds."""
-    files = sample(1)
+    files = {**sample(1), "program": program(1, functions=7000)}
     isolated.admit(connected.bundle("1.0.0", files))
     return files
 
@@ -37,6 +37,7 @@ def forged(connected: Connected, base: dict[str, bytes], monkeypatch: pytest.Mon
         files = dict(base)
         files["assets/app.js"] = files["assets/app.js"].replace(b"42", b"43", 5)
         files["index.html"] = b"<h1>shop 2</h1>\n" * 40
+        files["program"] = program(1, functions=7000, moved=400)
         spoil(monkeypatch, **changes)
         return connected.bundle("1.1.0", files, since=["shop@1.0.0"])
 
@@ -171,3 +172,52 @@ def test_a_part_that_contradicts_itself(
 ) -> None:
     """78: bases and trees must fit to each other and to the release."""
     refused(isolated, forged(part=change), MalformedError, "difference")
+
+
+def subtracted(change: Callable[[dict[str, Any]], None]) -> Callable[[Lines], Lines]:
+    """Change the line of the frame that is a subtraction."""
+
+    def changed(lines: Lines) -> Lines:
+        change(next(line for line in lines if "subtraction" in line))
+        return lines
+
+    return changed
+
+
+@pytest.mark.parametrize(
+    "sizes",
+    [[1, 1 << 40, 1, 1], [1 << 21, 1, 1, 1], [1, 1, 2, 1], [1, 1, 1, 1 << 40], [1, 1, 1], [0, 0, 0, 1], [1, -1, -1, 1]],
+    ids=["gaps", "instructions", "values", "literals", "three", "no instructions", "negative"],
+)
+def test_a_subtraction_without_bound(isolated: Isolated, forged: Callable[..., Path], sizes: list[int]) -> None:
+    """67: streams that may be longer than what comes of them are refused before anything is decompressed."""
+    bundle = forged(index=subtracted(lambda line: line.update(subtraction=sizes)))
+    refused(isolated, bundle, MalformedError, "subtraction")
+
+
+def test_a_subtraction_from_nothing(isolated: Isolated, forged: Callable[..., Path]) -> None:
+    """77: a subtraction has a reference."""
+    bundle = forged(index=subtracted(lambda line: line.pop("reference")))
+    refused(isolated, bundle, MalformedError, "refers to less than 8 bytes")
+
+
+def test_a_subtraction_from_other_content(isolated: Isolated, forged: Callable[..., Path]) -> None:
+    """72: a subtraction from another reference than it was made with gives nothing that counts."""
+    bundle = forged(index=subtracted(lambda line: line.update(reference=[[0, 0, 1]])))
+    refused(isolated, bundle, IntegrityError, "takes what is not there|cannot be decompressed|is not what was signed")
+
+
+def test_streams_of_a_subtraction_of_other_sizes(isolated: Isolated, forged: Callable[..., Path]) -> None:
+    """69: each stream gives exactly the bytes that were signed."""
+
+    def change(line: dict[str, Any]) -> None:
+        instructions, gaps, values, literals = line["subtraction"]
+        line["subtraction"] = [instructions, gaps - 1, values - 1, literals]
+
+    refused(isolated, forged(index=subtracted(change)), IntegrityError, "does not hold what the signed")
+
+
+def test_a_subtraction_that_says_it_is_none(isolated: Isolated, forged: Callable[..., Path]) -> None:
+    """70: its streams are no frame of content."""
+    bundle = forged(index=subtracted(lambda line: line.pop("subtraction")))
+    refused(isolated, bundle, IntegrityError, "does not hold what the signed|cannot be decompressed")

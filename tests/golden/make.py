@@ -74,6 +74,7 @@ def trees(version: str) -> dict[str, Tree]:
         "bin/check": check,
         "bin/run": "../index.html",
         "cache": None,
+        "bin/shop": program(0),
         "empty": b"",
         "index.html": f"<h1>shop {version}</h1>\n".encode() * 20,
         "lib": None,
@@ -85,6 +86,7 @@ def trees(version: str) -> dict[str, Tree]:
     tools: Tree = {"check": check, "noise.bin": noise}
     if version != "1.0.0":
         del web["cache"]
+        web["bin/shop"] = program(1_000)
         web["assets/new.bin"] = chance.randbytes(12_000)
         web["assets/app.js"] = b"export function price(count) { return count * 43 }\n" * 300
     return {"tools": tools, "web": web}
@@ -100,6 +102,22 @@ def wheel(version: str) -> bytes:
         said.compress_type = zipfile.ZIP_DEFLATED
         archive.writestr(said, f"VERSION = {version!r}\n{''.join(lines)}")
     return out.getvalue()
+
+
+def program(moved: int) -> bytes:
+    """What looks like a program: functions with calls to others, whose addresses change where something has moved."""
+    chance, more = random.Random("sealift golden program"), random.Random("sealift golden program, more of it")
+    starts = [number * 96 for number in range(500)]
+    parts = []
+    for start in starts:
+        place = start + (moved if start > 9_600 else 0)
+        calls = (chance.choice(starts) for _ in range(4))
+        body = b"".join(
+            chance.randbytes(12) + (call + (moved if call > 9_600 else 0) - place).to_bytes(8, "little", signed=True)
+            for call in calls
+        )
+        parts.append(body + bytes(16) + (more.randbytes(moved) if start == 9_600 else b""))
+    return b"".join(parts)
 
 
 def plant(folder: Path, tree: Tree) -> None:

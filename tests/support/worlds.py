@@ -53,6 +53,18 @@ def sample(seed: int = 1) -> dict[str, bytes]:
     }
 
 
+def program(seed: int, *, functions: int = 3000, moved: int = 0, at: int = 700) -> bytes:
+    """Functions with calls to each other, as in an executable; from the one `at` they lie `moved` bytes later."""
+    chance, more = random.Random(seed), random.Random(-seed)
+    places = [96 * number + (moved if number > at else 0) for number in range(functions)]
+    parts = []
+    for number, place in enumerate(places):
+        for call in chance.choices(places, k=4):
+            parts.append(chance.randbytes(12) + (call - place).to_bytes(8, "little", signed=True))
+        parts.append(bytes(16) + (more.randbytes(moved) if number == at else b""))
+    return b"".join(parts)
+
+
 @dataclass
 class Connected:
     """The connected side: a depot, and folders to export from."""
