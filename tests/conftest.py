@@ -7,6 +7,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
+from boxes import Boxes, boxes
 from gitserver import GitServer, git_server
 from machine import Machine, machine
 from registries import Running, registry
@@ -107,6 +108,24 @@ def systemd(running_machine: Machine) -> Iterator[Machine]:
         patch.setattr("installer.commands.PATH", f"{running_machine.programs}:{os.environ['PATH']}")
         yield running_machine
     running_machine.clear()
+
+
+@pytest.fixture(scope="session")
+def own_podman(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Boxes]:
+    """A podman with a store of its own."""
+    with boxes(tmp_path_factory.mktemp("podman")) as found:
+        yield found
+
+
+@pytest.fixture
+def podman(own_podman: Boxes) -> Iterator[Boxes]:
+    """The same with nothing in it, found by whatever runs podman."""
+    with pytest.MonkeyPatch.context() as patch:
+        for name, value in own_podman.environment.items():
+            if name != "HOME":
+                patch.setenv(name, value)
+        yield own_podman
+    own_podman.clear()
 
 
 @pytest.fixture

@@ -9,6 +9,7 @@ from pathlib import Path
 
 import jsonschema
 import pytest
+from boxes import Boxes, box
 from example_program import example
 from gitserver import repository
 from images import sample
@@ -24,7 +25,7 @@ from installer.targets import NOT_KINDS, Prunable, Target
 from sealift.errors import DeployError, SealiftError, UsageError
 from sealift.plugins import kinds
 
-KINDS = ["command", "directory", "gitops", "oci-layout", "oci-layout-tar", "registry", "systemd"]
+KINDS = ["command", "directory", "gitops", "oci-layout", "oci-layout-tar", "podman", "registry", "systemd"]
 
 
 @dataclass
@@ -77,6 +78,9 @@ def case(
 ) -> Iterator[Case]:
     """Each kind of target in turn."""
     kind: str = request.param
+    if kind == "podman":
+        yield _podman(connected, isolated, request.getfixturevalue("podman"))
+        return
     if kind == "systemd":
         yield _systemd(connected, isolated, request.getfixturevalue("systemd"))
         return
@@ -110,6 +114,24 @@ def case(
         return
     settings = f"{{kind: {kind.removesuffix('-tar')}, path: {place}{', form: tar' if kind.endswith('-tar') else ''}}}"
     yield Case(kind=kind, site=isolated, settings=settings, harm=damage)
+
+
+def _podman(connected: Connected, site: Isolated, podman: Boxes) -> Case:
+    """A podman with a store of its own."""
+    for version in ("1.0", "1.1"):
+        site.admit(connected.export(connected.images(version, box(version))))
+
+    def other() -> Callable[[], bool]:
+        theirs = podman.run("create", "--name=shop", "--rootfs", str(site.root))
+        return lambda: bool(podman.inspect("shop")["Id"] == theirs)
+
+    return Case(
+        kind="podman",
+        site=site,
+        settings="{kind: podman, name: shop, containers: [{name: shop, artifact: image-0}], settle: 0}",
+        harm=lambda: podman.run("rm", "--force", "--time=0", "shop") and None,
+        theirs=other,
+    )
 
 
 def _systemd(connected: Connected, site: Isolated, machine: Machine) -> Case:

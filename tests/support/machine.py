@@ -14,7 +14,7 @@ from pathlib import Path
 
 from registries import need
 
-_CONF = """\
+CONTAINERS_CONF = """\
 [containers]
 default_ulimits = ["nofile=1024:1024", "nproc=1024:1024"]
 netns = "host"
@@ -23,6 +23,7 @@ runtime = "runc"
 cgroup_manager = "cgroupfs"
 events_logger = "file"
 """
+"""podman's configuration, for a machine that is a container itself."""
 _SYSTEMD = "/usr/lib/systemd/systemd"
 
 
@@ -81,7 +82,7 @@ def machine(folder: Path, shared: Path) -> Iterator[Machine]:
     units.mkdir()
     programs.mkdir()
     conf = folder / "containers.conf"
-    conf.write_text(_CONF)
+    conf.write_text(CONTAINERS_CONF)
     environment = {"PATH": os.environ["PATH"], "CONTAINERS_CONF": str(conf), "HOME": str(folder)}
     state = tempfile.mkdtemp(prefix="sealift-")  # podman wants a short path
     own = [podman, "--root", str(folder / "storage"), "--runroot", state, "--storage-driver", "vfs"]
