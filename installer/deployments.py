@@ -36,6 +36,8 @@ class Deployed(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
     environment: dict[str, Any]
     """What the environment declared then, so that a return needs no file."""
     time: datetime
+    variant: str = ""
+    """What tells it from the same release with other values; empty where the release has no templates."""
 
     @property
     def label(self) -> str:
@@ -45,7 +47,7 @@ class Deployed(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
     @property
     def identity(self) -> str:
         """What it is called at a target."""
-        return identity_of(self.version, self.manifest)
+        return identity_of(self.version, self.manifest, self.variant)
 
     @property
     def declared(self) -> Environment:

@@ -5,6 +5,8 @@ decompress it and write the pieces where they belong. A chunk that appears again
 it was written first. What a former release's folder holds unchanged can be cloned from there instead:
 the clone, which nobody else can reach, is hashed before it counts.
 
+Templates that values are filled in are written as they are sealed, and replaced at the end.
+
 The destination must be a new folder that only this process can enter.
 """
 
@@ -13,6 +15,7 @@ from __future__ import annotations
 import ctypes
 import itertools
 import os
+import stat
 from array import array
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
@@ -63,6 +66,7 @@ def write(
     work = placing(destination, former.folder if former else None, former.reuse if former else "none")
     with Crew(workers, work) as crew:
         writer.run(crew)
+    _fill(deployable, destination)
     sync_file_system(destination)
     return writer.reused
 
@@ -240,6 +244,18 @@ def _uncovered() -> IntegrityError:
 
 def _never(_: Entry) -> bool:
     return False
+
+
+def _fill(deployable: Deployable, destination: Path) -> None:
+    """Put what values made of templates in place of them; never into a file that has another name elsewhere."""
+    for (artifact, inner), content in deployable.filled.items():
+        path = destination / (deployable.folder_of(artifact) + inner)
+        with storing(path):
+            mode = stat.S_IMODE(os.stat(path, follow_symlinks=False).st_mode)
+            os.unlink(path)
+            with open(path, "xb") as file:
+                os.fchmod(file.fileno(), mode)
+                file.write(content)
 
 
 def _create(path: str, mode: int) -> None:

@@ -9,8 +9,10 @@ from pathlib import Path
 import pytest
 from boxes import Boxes, boxes
 from gitserver import GitServer, git_server
+from gnupg import gnupg_home
 from machine import Machine, machine
 from registries import Running, registry
+from stores import Store, missing, shared
 from worlds import NOW, Connected, Isolated
 
 from bundler.depot import Depot
@@ -28,6 +30,8 @@ _LOOKED_AT = {
     "XDG_RUNTIME_DIR",
 }
 """Variables that say where credentials, certificates and configurations of registries are."""
+
+StoreOf = Callable[[str], Store]
 
 
 @pytest.fixture
@@ -128,6 +132,13 @@ def podman(own_podman: Boxes) -> Iterator[Boxes]:
     own_podman.clear()
 
 
+@pytest.fixture(scope="session")
+def gnupg(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
+    """A GnuPG home with keys."""
+    with gnupg_home(tmp_path_factory.mktemp("gnupg")) as home:
+        yield home
+
+
 @pytest.fixture
 def quiet_home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """A home without credentials and configurations, and no proxy; what this machine has is not looked at."""
@@ -138,3 +149,25 @@ def quiet_home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
             monkeypatch.delenv(name)
     monkeypatch.setenv("HOME", str(home))
     return home
+
+
+@pytest.fixture
+def store_of(quiet_home: Path, tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.MonkeyPatch) -> StoreOf:
+    """Gives a prefix of the session's store of a kind, with its credentials in the environment."""
+    base = tmp_path_factory.getbasetemp()
+    folder = base.parent if "PYTEST_XDIST_WORKER" in os.environ else base
+
+    def give(kind: str) -> Store:
+        if lacking := missing(kind):
+            if os.environ.get("SEALIFT_REQUIRE_ALL"):
+                pytest.fail(f"{lacking[0]} is missing: run `make tools`")
+            pytest.skip(f"{lacking[0]} is missing: run `make tools`")
+        for name in list(os.environ):
+            if name.startswith(("AWS_", "AZURE_", "OSS_", "ALIBABA_CLOUD_")):
+                monkeypatch.delenv(name)
+        store = shared(kind, folder)
+        for name, value in store.environment.items():
+            monkeypatch.setenv(name, value)
+        return store
+
+    return give

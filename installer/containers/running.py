@@ -122,6 +122,7 @@ class Runner:
             for pods in running.pods:
                 if pods.definition not in stay and any(name in states for name in pods.names):
                     self._podman.ask("kube", "down", str(manifests / pods.file))
+                    states = self._podman.pods()
             for container in running.containers:
                 there = seen.get(container.name)
                 if container.name not in stay and there and there.owner == self._owner:

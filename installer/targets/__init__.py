@@ -19,7 +19,7 @@ from sealift.progress import Progress
 from ..deployable import Deployable
 from ..store import Store
 
-NOT_KINDS = frozenset({"probe", "wire"})
+NOT_KINDS = frozenset({"haproxy_socket", "line", "probe", "wire"})
 """Modules here that are no kind of target."""
 
 
@@ -58,6 +58,7 @@ class Staged:
 class Sight:
     """What is seen at a target."""
 
+    kind: str
     place: str
     serving: str | None
     """The identity (`Deployable.identity`) of the release that serves there."""

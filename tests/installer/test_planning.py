@@ -91,7 +91,7 @@ def _identity(version: str) -> str:
 
 def _sights(*serving: str | None) -> list[Sight]:
     return [
-        Sight(place=f"/srv/{number}", serving=_identity(version) if version else None)
+        Sight(kind="directory", place=f"/srv/{number}", serving=_identity(version) if version else None)
         for number, version in enumerate(serving)
     ]
 

@@ -131,6 +131,7 @@ def test_a_container_that_is_not_healthy(place: Place) -> None:
     assert place.version() == "1.0"
 
 
+@pytest.mark.slow
 def test_pods_by_kube_play(place: Place) -> None:
     """The manifest is the release's own; its images are known by the names that it uses."""
     pods = "pods: {artifacts: [pods]}, settle: 0"

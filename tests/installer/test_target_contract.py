@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import pkgutil
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
@@ -10,11 +11,13 @@ from pathlib import Path
 import jsonschema
 import pytest
 from boxes import Boxes, box
+from distributions import wheel
 from example_program import example
 from gitserver import repository
 from images import sample
 from machine import Machine
 from registries import registry
+from stores import Store
 from worlds import Connected, Isolated
 
 import installer.targets
@@ -23,9 +26,38 @@ from installer.deployable import identity_of
 from installer.deployments import Deployed
 from installer.targets import NOT_KINDS, Prunable, Target
 from sealift.errors import DeployError, SealiftError, UsageError
+from sealift.manifest import Kind
 from sealift.plugins import kinds
 
-KINDS = ["command", "directory", "gitops", "oci-layout", "oci-layout-tar", "podman", "registry", "systemd"]
+KINDS = [
+    "bucket",
+    "bucket-azurite",
+    "command",
+    "directory",
+    "function",
+    "function-azurite",
+    "gitops",
+    "oci-layout",
+    "oci-layout-tar",
+    "podman",
+    "pypi-index",
+    "registry",
+    "systemd",
+]
+PACKAGES: dict[str, tuple[Kind, dict[str, dict[str, bytes]]]] = {
+    "pypi-index": (
+        "wheels",
+        {"1.0": {**wheel("base"), **wheel("shop", "1.0")}, "1.1": {**wheel("base"), **wheel("shop", "1.1")}},
+    ),
+}
+"""The kind of the artifacts that an index lists, and those of two releases."""
+VARIANTS = ("-azurite", "-tar")
+"""What tells apart the cases of one kind."""
+
+
+def plain(case: str) -> str:
+    """The kind that a case is of."""
+    return next((case.removesuffix(variant) for variant in VARIANTS if case.endswith(variant)), case)
 
 
 @dataclass
@@ -74,7 +106,12 @@ class Case:
 
 @pytest.fixture(params=KINDS)
 def case(
-    request: pytest.FixtureRequest, connected: Connected, isolated: Isolated, quiet_home: Path, tmp_path: Path
+    request: pytest.FixtureRequest,
+    connected: Connected,
+    isolated: Isolated,
+    quiet_home: Path,
+    tmp_path: Path,
+    store_of: Callable[[str], Store],
 ) -> Iterator[Case]:
     """Each kind of target in turn."""
     kind: str = request.param
@@ -83,6 +120,9 @@ def case(
         return
     if kind == "systemd":
         yield _systemd(connected, isolated, request.getfixturevalue("systemd"))
+        return
+    if kind in PACKAGES:
+        yield _index(kind, connected, isolated, tmp_path / "srv")
         return
     for seed, version in enumerate(("1.0", "1.1"), 1):
         isolated.admit(connected.export(connected.images(version, sample(seed))))
@@ -101,6 +141,10 @@ def case(
                 f"{{kind: registry, registry: '{running.host}', path: {place}, unsafe_http: true, map: [{rule}]}}"
             )
             yield Case(kind=kind, site=isolated, settings=settings, harm=lambda: running.forget(layer))
+        return
+    if plain(kind) in ("bucket", "function"):
+        store = store_of(kind.partition("-")[2] or "rgw")
+        yield _bucket(isolated, store, layer) if plain(kind) == "bucket" else _function(isolated, store)
         return
     if kind == "gitops":
         yield _gitops(isolated, tmp_path)
@@ -122,14 +166,17 @@ def _podman(connected: Connected, site: Isolated, podman: Boxes) -> Case:
         site.admit(connected.export(connected.images(version, box(version))))
 
     def other() -> Callable[[], bool]:
-        theirs = podman.run("create", "--name=shop", "--rootfs", str(site.root))
+        theirs = podman.run("create", "--name=shop", "--rootfs", str(site.root), "/bin/true")
         return lambda: bool(podman.inspect("shop")["Id"] == theirs)
+
+    def harm() -> None:
+        podman.run("rm", "--force", "--time=0", "shop")
 
     return Case(
         kind="podman",
         site=site,
         settings="{kind: podman, name: shop, containers: [{name: shop, artifact: image-0}], settle: 0}",
-        harm=lambda: podman.run("rm", "--force", "--time=0", "shop") and None,
+        harm=harm,
         theirs=other,
     )
 
@@ -156,6 +203,34 @@ def _theirs(path: Path) -> Callable[[], bool]:
     return lambda: path.read_text() == "mine"
 
 
+def _bucket(site: Isolated, store: Store, layer: str) -> Case:
+    """A prefix of a bucket; the images count as files."""
+
+    def theirs() -> Callable[[], bool]:
+        store.write("current.json", b"mine")
+        return lambda: store.content("current.json") == b"mine"
+
+    def damage() -> None:
+        store.write(f"objects/sha256/{layer.removeprefix('sha256:')}", b"x" * 100)
+
+    return Case(kind="bucket", site=site, settings=f"{{kind: bucket, {store.yaml}}}", harm=damage, theirs=theirs)
+
+
+def _function(site: Isolated, store: Store) -> Case:
+    """A function in a bucket; the image counts as its files."""
+    alias = "resize/aliases/live.json"
+
+    def theirs() -> Callable[[], bool]:
+        store.write(alias, b"mine")
+        return lambda: store.content(alias) == b"mine"
+
+    def damage() -> None:
+        store.write(f"resize/{json.loads(store.content(alias))['object']}", b"x")
+
+    settings = f"{{kind: function, {store.yaml}, function: resize}}"
+    return Case(kind="function", site=site, settings=settings, harm=damage, theirs=theirs)
+
+
 def _gitops(site: Isolated, tmp_path: Path) -> Case:
     """A repository that is empty; the images count as files."""
     there = repository(tmp_path / "manifests.git")
@@ -171,13 +246,25 @@ def _gitops(site: Isolated, tmp_path: Path) -> Case:
     return Case(kind="gitops", site=site, settings=settings, harm=damage, theirs=theirs)
 
 
+def _index(kind: str, connected: Connected, isolated: Isolated, place: Path) -> Case:
+    sort, releases = PACKAGES[kind]
+    for version, files in releases.items():
+        isolated.admit(connected.packages(version, files, kind=sort))
+
+    def damage() -> None:
+        shipped = next(path for path in (place / "current").rglob("*base*") if path.suffix in (".whl", ".tgz"))
+        shipped.write_bytes(shipped.read_bytes()[:-1] + b"?")
+
+    return Case(kind=kind, site=isolated, settings=f"{{kind: {kind}, path: {place}}}", harm=damage)
+
+
 def test_every_target_has_a_case() -> None:
     """A new target cannot be forgotten here."""
-    modules = {module.name.replace("_", "-") for module in pkgutil.iter_modules(installer.targets.__path__)}
-    assert modules - NOT_KINDS == {kind.removesuffix("-tar") for kind in KINDS}
+    modules = {module.name for module in pkgutil.iter_modules(installer.targets.__path__)} - NOT_KINDS
+    assert {module.replace("_", "-") for module in modules} == {plain(kind) for kind in KINDS}
 
 
-@pytest.mark.parametrize("kind", sorted({kind.removesuffix("-tar") for kind in KINDS}))
+@pytest.mark.parametrize("kind", sorted({plain(kind) for kind in KINDS}))
 def test_its_schema_is_closed_and_described(kind: str) -> None:
     """An editor can say what each key means, and a key that is not known is refused."""
     schema = kinds("installer.targets", "sealift.targets")[kind].SCHEMA
@@ -216,11 +303,11 @@ def test_again_is_nothing(case: Case) -> None:
 def test_a_failed_deployment_returns(case: Case, monkeypatch: pytest.MonkeyPatch) -> None:
     """A health check that fails lets the former release serve."""
     case.deploy("1.0")
-    monkeypatch.setattr("installer.applying.unhealthy", lambda *_, **__: "it does not answer")
-    with pytest.raises(DeployError):
-        case.deploy("1.1")
+    with monkeypatch.context() as patched:
+        patched.setattr("installer.applying.unhealthy", lambda *_, **__: "it does not answer")
+        with pytest.raises(DeployError):
+            case.deploy("1.1")
     assert case.target.current() == case.identity("1.0")
-    monkeypatch.undo()
     assert case.problem(deep=True) is None
 
 
