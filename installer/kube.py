@@ -5,6 +5,8 @@ They are read only after the release was verified, and still bounded: no aliases
 
 from __future__ import annotations
 
+import re
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -17,7 +19,29 @@ SIZE_MAX = 4 << 20
 """Bytes of one file."""
 NODES_MAX = 200_000
 DEPTH_MAX = 64
-_LOADER: Any = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
+_TAG = "tag:yaml.org,2002:"
+_BOOL = re.compile(r"(?:yes|Yes|YES|no|No|NO|true|True|TRUE|false|False|FALSE|on|On|ON|off|Off|OFF)\Z")
+_INT = re.compile(r"[-+]?(?:0b[01_]+|0[0-7_]+|0x[0-9a-fA-F_]+|0|[1-9][0-9_]*)\Z")
+_FLOAT = re.compile(r"[-+]?(?:[0-9][0-9_]*\.[0-9_]*|\.[0-9][0-9_]*)(?:[eE][-+][0-9]+)?\Z")
+_LOADER: Any = type(
+    "ManifestLoader",
+    (getattr(yaml, "CSafeLoader", yaml.SafeLoader),),
+    {
+        "yaml_implicit_resolvers": {
+            None: [
+                (_TAG + "null", re.compile(r"(?:~|null|Null|NULL|)\Z")),
+                (_TAG + "bool", _BOOL),
+                (_TAG + "int", _INT),
+                (_TAG + "float", _FLOAT),
+            ]
+        }
+    },
+)
+"""Scalars as kubectl takes them: YAML 1.1 (`0644` is octal), but for times and numbers of base 60."""
+WORKLOADS = ("Deployment", "StatefulSet", "DaemonSet")
+"""Kinds whose rollout can be waited for."""
+FIRST = ("Namespace", "CustomResourceDefinition")
+"""Kinds that others need."""
 
 
 @dataclass(frozen=True, kw_only=True, order=True)
@@ -100,3 +124,24 @@ def _survey(content: bytes, what: str) -> None:
             raise UsageError(f"{what} has an alias (*{visible(str(event.anchor))})", hint="write it out")
         if nodes > NODES_MAX or depth > DEPTH_MAX:
             raise UsageError(f"{what} holds too many values, or nests them too deep")
+
+
+def rank(tree: Mapping[str, Any]) -> bool:
+    """What objects are sorted by: those that others need come first."""
+    return tree["kind"] not in FIRST
+
+
+def unready(live: Mapping[str, Any]) -> str | None:
+    """Why a workload, as the cluster has it, has not been rolled out; None where it has, or is none."""
+    if live.get("kind") not in WORKLOADS:
+        return None
+    spec, status = live.get("spec") or {}, live.get("status") or {}
+    if int(status.get("observedGeneration") or 0) < int((live.get("metadata") or {}).get("generation") or 0):
+        return "was not looked at yet"
+    daemon = live["kind"] == "DaemonSet"
+    wanted = status.get("desiredNumberScheduled", 0) if daemon else spec.get("replicas", 1)
+    ready = status.get("numberReady" if daemon else "readyReplicas") or 0
+    updated = status.get("updatedNumberScheduled" if daemon else "updatedReplicas") or 0
+    if ready < wanted or updated < wanted:
+        return f"has {min(ready, updated)} of {wanted} ready"
+    return None

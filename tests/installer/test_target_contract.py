@@ -11,12 +11,13 @@ from pathlib import Path
 import jsonschema
 import pytest
 from boxes import Boxes, box
+from cluster import Cluster, cluster
 from distributions import wheel
 from example_program import example
 from gitserver import repository
 from images import sample
 from machine import Machine
-from registries import registry
+from registries import need, registry
 from stores import Store
 from worlds import Connected, Isolated
 
@@ -37,6 +38,7 @@ KINDS = [
     "function",
     "function-azurite",
     "gitops",
+    "kubernetes",
     "oci-layout",
     "oci-layout-tar",
     "podman",
@@ -115,6 +117,11 @@ def case(
 ) -> Iterator[Case]:
     """Each kind of target in turn."""
     kind: str = request.param
+    if kind == "kubernetes":
+        need("kubectl")
+        with cluster(tmp_path) as there:
+            yield _kubernetes(connected, isolated, there)
+        return
     if kind == "podman":
         yield _podman(connected, isolated, request.getfixturevalue("podman"))
         return
@@ -158,6 +165,25 @@ def case(
         return
     settings = f"{{kind: {kind.removesuffix('-tar')}, path: {place}{', form: tar' if kind.endswith('-tar') else ''}}}"
     yield Case(kind=kind, site=isolated, settings=settings, harm=damage)
+
+
+def _kubernetes(connected: Connected, site: Isolated, there: Cluster) -> Case:
+    """A double of a cluster."""
+    for version in ("1.0", "1.1"):
+        tree = {"apiVersion": "v1", "kind": "ConfigMap", "metadata": {"name": "shop"}, "data": {"version": version}}
+        site.admit(connected.bundle(version, {"shop.json": json.dumps(tree).encode()}))
+
+    def theirs() -> Callable[[], bool]:
+        there.create({"apiVersion": "v1", "kind": "ConfigMap", "metadata": {"name": "shop"}, "data": {"a": "mine"}})
+        return lambda: there.objects[("v1", "plant", "configmaps", "shop")]["data"] == {"a": "mine"}
+
+    return Case(
+        kind="kubernetes",
+        site=site,
+        settings=f"{{kind: kubernetes, namespace: plant, kubeconfig: {there.kubeconfig}}}",
+        harm=there.objects.clear,
+        theirs=theirs,
+    )
 
 
 def _podman(connected: Connected, site: Isolated, podman: Boxes) -> Case:
