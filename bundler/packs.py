@@ -6,6 +6,8 @@ import hashlib
 import os
 from pathlib import Path
 
+import msgspec
+
 from sealift.difference import Patch
 from sealift.durable import TEMPORARY, Draft, storing
 from sealift.index import KIND
@@ -35,6 +37,8 @@ class Packs:
         runs: tuple[tuple[int, int], ...],
         content: memoryview,
         reference: tuple[tuple[int, int, int], ...] = (),
+        subtraction: tuple[int, ...] = (),
+        window: tuple[int, ...] = (),
     ) -> None:
         """Write a frame behind the one before it.
 
@@ -43,6 +47,8 @@ class Packs:
             runs: the numbers of its chunks.
             content: its bytes.
             reference: the runs of chunks of the bases that it refers to, in a difference.
+            subtraction: bytes of its streams, where it is a subtraction from them.
+            window: start and size of the old material that it refers to, in a recipe.
 
         Raises:
             StoreError: the disk refuses.
@@ -63,9 +69,15 @@ class Packs:
                 sha256=frame.digest,
                 chunks=runs,
                 reference=reference,
+                subtraction=subtraction,
+                window=window,
             )
         )
         self._length += frame.length
+
+    def note(self, line: msgspec.Struct) -> None:
+        """Write another line of a difference into the index."""
+        self._index.add(line)
 
     def finish(self) -> tuple[ListingBlob, tuple[Blob, ...]]:
         """End the last pack and the index, and return both.

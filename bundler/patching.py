@@ -9,38 +9,34 @@ few groups, whatever the size of the content.
 from __future__ import annotations
 
 import hashlib
-import sys
+from collections import deque
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
-from itertools import islice
+from itertools import chain, islice
 from pathlib import Path
-from typing import NamedTuple
-
-import zstandard
+from typing import NamedTuple, TypeVar
 
 from sealift.content import Chunks, Content
 from sealift.crew import Body, Channel, Crew
-from sealift.difference import KIND, REFERENCE_MIN, TREE_KIND, From, edits
+from sealift.difference import KIND, TREE_KIND, From, edits
 from sealift.durable import make_folder
 from sealift.errors import UsageError
-from sealift.frame import compressible, seal, store
 from sealift.listing import Blob, ListingBlob, Writer, file_name
 from sealift.manifest import BASES_MAX, Part
 from sealift.progress import Progress
 from sealift.tree import Entry
 
+from .coding import QUICK, Coder
 from .cutting import Sealed
 from .holding import Holding
+from .inflations import Inflations
+from .inside import Asked, Parcel, Settings, parcel
 from .matching import Matching
 from .packs import Packs
-from .regions import Regions
+from .regions import Inside, Regions, Task
 
 _BATCH = 128
 """Groups that are under way before the frames of all of them are written."""
-_WINDOW_LOG = 23
-"""The window reaches over a reference and its content."""
-_TABLE_LOG_MIN = 18
-"""Tables have a place for each byte of both: with fewer, the later ones drive out the earlier, and matches are lost."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -54,6 +50,8 @@ class Difference:
     """Bytes of content that its frames hold."""
     referring: int
     """Bytes of content that is compressed against the bases."""
+    inside: Inflations
+    """What of it travels inflated."""
 
     @property
     def size(self) -> int:
@@ -76,6 +74,10 @@ class _Made(NamedTuple):
     digest: str
     frame: bytes
     referring: bool
+    subtraction: tuple[int, ...]
+
+
+_TaskT = TypeVar("_TaskT", bound=Task | Inside)
 
 
 def difference(
@@ -86,6 +88,7 @@ def difference(
     level: int,
     workers: int,
     progress: Progress,
+    inflate: bool = True,
 ) -> Difference:
     """Write what a site needs that holds `bases` to have `new` into `trees/`, `index/` and `packs/` below `folder`.
 
@@ -96,6 +99,7 @@ def difference(
         level: zstd's, 1 to 22.
         workers: processes that read and compress.
         progress: told the bytes of content that are new.
+        inflate: whether archives may travel inflated.
 
     Raises:
         UsageError: there are too many bases, or `new` is one of them.
@@ -122,26 +126,13 @@ def difference(
         fresh,
         [(old, _paths(base)) for old, base in zip(olds, bases, strict=True)],
         lambda base, number: reader.read(base + 1, number),
+        by_content=level > QUICK,
     )
     packs = Packs(folder, KIND)
-    referring = 0
     try:
-        with Crew(workers, patcher(contents, level)) as crew:
-            tasks = Regions(fresh, olds, held, matching, reader).tasks(_paths(new))
-            while batch := list(islice(tasks, _BATCH)):
-                made: dict[int, _Made] = {}
-                for position, answer in crew.run(iter(enumerate(batch))):
-                    made[position] = _Made(*answer)
-                    progress.advance(made[position].size)
-                for position, (numbers, reference) in enumerate(batch):
-                    frame = made.pop(position)
-                    referring += frame.size if frame.referring else 0
-                    packs.add(
-                        Sealed(numbers, frame.size, len(frame.frame), frame.digest),
-                        tuple((first, count) for _, first, count in _runs((0, number) for number in numbers)),
-                        memoryview(frame.frame),
-                        tuple(_runs(reference)) if frame.referring else (),
-                    )
+        with Crew(workers, patcher(contents, level, folder)) as crew:
+            tasks = Regions(fresh, olds, held, matching, reader, inflate=inflate).tasks(_paths(new))
+            referring, inside = _carry_out(crew, tasks, packs, progress)
         index, blobs = packs.finish()
     finally:
         packs.abandon()
@@ -149,7 +140,64 @@ def difference(
     part = Part(
         release=new.part.release, index=index, packs=blobs, base=tuple(base.part.release for base in bases), trees=trees
     )
-    return Difference(part=part, left_out=sum(fresh.sizes) - carried, carried=carried, referring=referring)
+    return Difference(
+        part=part, left_out=sum(fresh.sizes) - carried, carried=carried, referring=referring, inside=inside
+    )
+
+
+def _carry_out(crew: Crew, tasks: Iterator[Task | Inside], packs: Packs, progress: Progress) -> tuple[int, Inflations]:
+    """Write what workers make of the tasks; return what refers to the bases, and what is inflated.
+
+    They are written in their order, but for archives that travel as they are, whose tasks come last.
+    """
+    referring = 0
+    inside = Inflations()
+    settings = Settings(packs)
+    refused: list[Inside] = []
+    plain = (task for each in refused for task in each.otherwise())
+    for task, made in chain(_in_order(crew, tasks), _in_order(crew, plain)):
+        if isinstance(task, Inside):
+            if not isinstance(made, Parcel):
+                refused.append(task)
+                continue
+            settings.write(made)
+            inside = inside.plus(made.size, made.inflated, sum(frame.length for frame in made.frames))
+            referring += made.size if made.old else 0
+        else:
+            assert isinstance(made, _Made)
+            numbers, reference = task
+            referring += made.size if made.referring else 0
+            packs.add(
+                Sealed(numbers, made.size, len(made.frame), made.digest),
+                tuple((first, count) for _, first, count in _runs((0, number) for number in numbers)),
+                memoryview(made.frame),
+                tuple(_runs(reference)) if made.referring else (),
+                made.subtraction,
+            )
+        progress.advance(made.size)
+    return referring, inside
+
+
+def _in_order(crew: Crew, tasks: Iterator[_TaskT]) -> Iterator[tuple[_TaskT, _Made | Parcel | None]]:
+    """Yield what becomes of each task, in their order; nothing of an archive that is to travel as it is.
+
+    The next ones are found while the crew is at work.
+    """
+    while (first := next(tasks, None)) is not None:
+        begun: deque[_TaskT] = deque()
+        made: dict[int, _Made | Parcel | None] = {}
+        done = 0
+
+        def numbered(batch: Iterable[_TaskT], begun: deque[_TaskT] = begun) -> Iterator[tuple[int, Task | Asked]]:
+            for position, task in enumerate(batch):
+                begun.append(task)
+                yield position, task.asked if isinstance(task, Inside) else task
+
+        for position, answer in crew.run(numbered(chain((first,), islice(tasks, _BATCH - 1)))):
+            made[position] = answer
+            while done in made:
+                yield begun.popleft(), made.pop(done)
+                done += 1
 
 
 def _content(held: Holding) -> Content:
@@ -190,52 +238,24 @@ def _tree(new: Holding, bases: Sequence[Holding], position: int, folder: Path) -
         writer.abandon()
 
 
-def patcher(contents: Sequence[Content], level: int) -> Body:
-    """The body of a worker that makes frames: `contents` are the new release's and the bases'."""
+def patcher(contents: Sequence[Content], level: int, folder: Path) -> Body:
+    """The body of a worker that makes frames: `contents` are the new release's and the bases', `folder` is scratch."""
 
     def body(channel: Channel) -> None:
         chunks = Chunks(contents)
-        probe = zstandard.ZstdCompressor(level=1)
-        plain = zstandard.ZstdCompressor(level=level, write_checksum=False, write_content_size=True, threads=0)
+        coder = Coder(level)
         while True:
             position, task = channel.receive()
+            if isinstance(task, Asked):
+                made = parcel(task, contents, chunks, folder, coder.code)
+                channel.send((position, made))
+                continue
             content = b"".join(chunks.read(0, number) for number in task[0])
             reference = b"".join(chunks.read(base + 1, number) for base, number in task[1])
-            frame = against(content, reference, level) if len(reference) >= REFERENCE_MIN else b""
-            if not frame or len(frame) > len(content) * 0.9:
-                loose = compressible(memoryview(content), probe)
-                alone = seal([memoryview(content)], plain) if loose else store([memoryview(content)])
-                if not frame or len(alone) <= len(frame) * 1.01:
-                    frame, reference = alone, b""
-            answer = _Made(len(content), hashlib.sha256(frame).hexdigest(), frame, bool(reference))
-            channel.send((position, tuple(answer)))
+            coded = coder.code(content, reference)
+            channel.send((position, _Made(len(content), hashlib.sha256(coded.frame).hexdigest(), *coded)))
 
     return body
-
-
-def against(content: bytes, reference: bytes, level: int) -> bytes:
-    """Compress `content` into one frame with `reference` as prefix."""
-    if sys.version_info >= (3, 14):
-        from compression import zstd
-    else:
-        from backports import zstd
-
-    parameter = zstd.CompressionParameter
-    table = max((len(content) + len(reference)).bit_length(), _TABLE_LOG_MIN)
-    compressor = zstd.ZstdCompressor(
-        options={
-            parameter.compression_level: level,
-            parameter.window_log: _WINDOW_LOG,
-            parameter.hash_log: table,
-            parameter.chain_log: table,
-            parameter.content_size_flag: 1,
-            parameter.checksum_flag: 0,
-            parameter.dict_id_flag: 0,
-        },
-        zstd_dict=zstd.ZstdDict(reference, is_raw=True).as_prefix,
-    )
-    compressor.set_pledged_input_size(len(content))
-    return compressor.compress(content, mode=zstd.ZstdCompressor.FLUSH_FRAME)
 
 
 def _runs(numbers: Iterable[tuple[int, int]]) -> Iterator[tuple[int, int, int]]:

@@ -6,8 +6,10 @@ import random
 from pathlib import Path
 
 import pytest
-from worlds import Connected, sample
+from archives import gzipped
+from worlds import Connected, program, sample
 
+from bundler.coding import against
 from bundler.depot import Depot
 from bundler.holding import in_depot
 from bundler.patching import Difference, difference
@@ -60,10 +62,23 @@ def test_a_file_of_another_name_is_found_by_its_content(connected: Connected) ->
     """A renamed and changed text is compressed against the one that has most lines in common."""
     lines = [noise(number, 24).hex().encode() for number in range(1000)]
     others = [noise(number, 24).hex().encode() for number in range(5000, 6000)]
-    found = made(
-        connected, {"one": b"\n".join(lines), "two": b"\n".join(others)}, {"three": b"\n".join([*lines[:900], b"new"])}
-    )
+    old = {"one": b"\n".join(lines), "two": b"\n".join(others)}
+    found = made(connected, old, {"three": b"\n".join([*lines[:900], b"new"])}, level=9)
     assert found.size < 4000
+
+
+def test_a_quick_difference_does_not_look_into_files(connected: Connected) -> None:
+    """At a level up to 3 a file without a namesake is not compared by its content: that would take longest."""
+    content = b"\n".join(noise(number, 24).hex().encode() for number in range(1000))
+    assert made(connected, {"one": content}, {"three": content + b"new"}, level=3).referring == 0
+
+
+def test_a_program_is_subtracted_from_its_old_version(connected: Connected) -> None:
+    """Addresses that changed all over it cost half of what a prefix needs, and what comes out is the same."""
+    old, new = program(1, functions=12_000), program(1, functions=12_000, moved=200)
+    found = made(connected, {"bin/shop": old}, {"bin/shop": new})
+    assert found.referring > 1 << 20
+    assert found.size < len(against(new, old, 3)) / 2
 
 
 def test_a_shift_in_a_large_file_costs_what_it_adds(connected: Connected) -> None:
@@ -130,3 +145,13 @@ def test_a_release_is_no_difference_to_itself(connected: Connected, tmp_path: Pa
     held = in_depot(connected.depot, "shop", "1")
     with pytest.raises(UsageError, match="no difference to itself"):
         difference(held, [held], tmp_path, level=3, workers=1, progress=Silent())
+
+
+def test_a_gzip_file_of_another_name_is_found_by_what_it_holds(connected: Connected) -> None:
+    """A layer of an image is named by its digest, which its old version does not share."""
+    lines = [noise(number, 24).hex().encode() for number in range(4000)]
+    old, new = gzipped(b"\n".join(lines)), gzipped(b"\n".join([*lines[:2000], b"a new line", *lines[2000:]]))
+    other = gzipped(noise(1, 50_000).hex().encode())
+    found = made(connected, {"blobs/0abc": old, "blobs/1abc": other}, {"blobs/f9de": new, "blobs/1abc": other}, level=9)
+    assert found.inside.archives == 1
+    assert found.size < 2000

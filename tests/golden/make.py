@@ -2,17 +2,20 @@
 
 `python tests/golden/make.py` from the repository's root writes them anew; `tests/sealift/test_golden.py` holds that
 they come out the same, byte for byte. Their keys come from fixed seeds and are worth nothing; they expire in 2099.
-They change only with the format (`docs/reference/format.md` first) or with a library that the lock pins.
+They change only with the format (`docs/reference/format.md` first) or with a library that the lock pins. The difference
+holds a wheel that was rebuilt, so making it anew needs the zlib that most Pythons have, not another.
 """
 
 from __future__ import annotations
 
 import hashlib
+import io
 import json
 import os
 import random
 import sys
 import tempfile
+import zipfile
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -71,8 +74,11 @@ def trees(version: str) -> dict[str, Tree]:
         "bin/check": check,
         "bin/run": "../index.html",
         "cache": None,
+        "bin/shop": program(0),
         "empty": b"",
         "index.html": f"<h1>shop {version}</h1>\n".encode() * 20,
+        "lib": None,
+        "lib/shop.whl": wheel(version),
         "large.txt": b"".join(b"%07d the same line again and again\n" % (n // 4096) for n in range(130_000)),
         "latest": "assets/app.js",
         'Ω ünïcode, "quoted".txt': b"names are UTF-8\n",
@@ -80,9 +86,38 @@ def trees(version: str) -> dict[str, Tree]:
     tools: Tree = {"check": check, "noise.bin": noise}
     if version != "1.0.0":
         del web["cache"]
+        web["bin/shop"] = program(1_000)
         web["assets/new.bin"] = chance.randbytes(12_000)
         web["assets/app.js"] = b"export function price(count) { return count * 43 }\n" * 300
     return {"tools": tools, "web": web}
+
+
+def wheel(version: str) -> bytes:
+    """A zip whose one member changes by a line; it crosses inflated in the difference, by the zlib of most Pythons."""
+    chance = random.Random("sealift golden wheel")
+    lines = [f"def f{number}(): return {chance.random()}\n" for number in range(400)]
+    out = io.BytesIO()
+    with zipfile.ZipFile(out, "w", zipfile.ZIP_DEFLATED, compresslevel=6) as archive:
+        said = zipfile.ZipInfo("shop.py", (2026, 1, 2, 3, 4, 4))
+        said.compress_type = zipfile.ZIP_DEFLATED
+        archive.writestr(said, f"VERSION = {version!r}\n{''.join(lines)}")
+    return out.getvalue()
+
+
+def program(moved: int) -> bytes:
+    """What looks like a program: functions with calls to others, whose addresses change where something has moved."""
+    chance, more = random.Random("sealift golden program"), random.Random("sealift golden program, more of it")
+    starts = [number * 96 for number in range(500)]
+    parts = []
+    for start in starts:
+        place = start + (moved if start > 9_600 else 0)
+        calls = (chance.choice(starts) for _ in range(4))
+        body = b"".join(
+            chance.randbytes(12) + (call + (moved if call > 9_600 else 0) - place).to_bytes(8, "little", signed=True)
+            for call in calls
+        )
+        parts.append(body + bytes(16) + (more.randbytes(moved) if start == 9_600 else b""))
+    return b"".join(parts)
 
 
 def plant(folder: Path, tree: Tree) -> None:

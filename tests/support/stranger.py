@@ -13,6 +13,7 @@ import os
 import re
 import tarfile
 import unicodedata
+import zlib
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
@@ -46,7 +47,7 @@ class RefusedError(Exception):
     """The bundle breaks a rule of the format."""
 
 
-REFUSALS = (RefusedError, KeyError, ValueError, TypeError, tarfile.TarError, zstandard.ZstdError)
+REFUSALS = (RefusedError, KeyError, ValueError, TypeError, tarfile.TarError, zstandard.ZstdError, zlib.error)
 """What `extract` raises: it does not translate what its libraries say."""
 
 
@@ -440,11 +441,118 @@ def referred(frame: Object, bases: list[Base]) -> bytes:
     return content
 
 
+def probe(said: Object) -> str:
+    """The digest of what a setting gives for the content of the probe."""
+    long = b"".join(hashlib.sha256(b"sealift probe %d" % number).digest() for number in range(2048))
+    words = [long[16 * i : 16 * i + 2 + 16 * i % 11].hex().encode() for i in range(512)]
+    text = b" ".join(words[(long[2 * j] * long[2 * j + 1] >> 7) % 512] for j in range(32768))[:196_608]
+    return digest(deflated(text, said))
+
+
+def deflated(content: bytes, said: Object) -> bytes:
+    """What a setting makes of a content."""
+    tool = zlib.compressobj(said["level"], zlib.DEFLATED, -said["window"], said["memory"], said["strategy"])
+    return tool.compress(content) + tool.flush()
+
+
+def setting(said: Object) -> Object:
+    """A setting that this zlib knows and obeys."""
+    keys(said, "level memory strategy window probe")
+    ranges = {"level": range(1, 10), "memory": range(1, 10), "strategy": range(5), "window": range(9, 16)}
+    need(all(said[name] in values for name, values in ranges.items()), "no setting of zlib")
+    need(probe(said) == said["probe"], "this zlib deflates otherwise")
+    return said
+
+
+def old_material(recipe: Object, bases: list[Base]) -> bytes:
+    """What a recipe makes of its source."""
+    source = b""
+    for base, first, count in recipe.get("source", []):
+        chunks = list(bases[base].chunks.values())
+        need(first >= 0 and 0 < count <= len(chunks) - first, "a source that no base has")
+        source += b"".join(chunks[first : first + count])
+    made = []
+    for piece in recipe.get("old", []):
+        place, size, *rest = piece
+        need(len(piece) in (2, 3) and place >= 0 and min(size, *rest, 1) > 0, "no piece of old material")
+        content = source[place : place + size]
+        need(len(content) == size, "old material from beyond the source")
+        if rest:
+            need(rest[0] <= 128 * size + 1024, "old material without bound")
+            content = zlib.decompressobj(-15).decompress(content, rest[0])
+            need(len(content) == rest[0], "an old member that is too short")
+        made.append(content)
+    return b"".join(made)
+
+
+def made_by(recipe: Object, material: bytes, settings: list[Object]) -> bytes:
+    """The bytes that a recipe makes of its material."""
+    made = []
+    for piece in recipe["pieces"]:
+        size, *rest = piece
+        content, material = material[:size], material[size:]
+        need(len(piece) in (1, 3) and size > 0 and len(content) == size, "no piece of material")
+        if rest:
+            need(size <= 128 * rest[0] + 1024, "material without bound")
+            content = deflated(content, settings[rest[1]])
+            need(len(content) == rest[0], "a member that does not deflate to its size")
+        made.append(content)
+    need(not material, "more material than pieces")
+    return b"".join(made)
+
+
+def subtracted_from(reference: bytes, raw: bytes, sizes: list[int], size: int) -> bytes:
+    """The content of a frame that is a subtraction from its reference content."""
+    need(len(sizes) == 4 and 1 <= sizes[0] <= 1 << 20, "a subtraction has other streams")
+    need(0 <= sizes[2] <= sizes[1] <= size and 0 <= sizes[3] <= size, "a stream is too long")
+    streams = []
+    for number, length in enumerate(sizes):
+        tool = zstandard.ZstdDecompressor().decompressobj()  # only to find where the next frame starts
+        if number < 3 and length:
+            tool.decompress(raw)
+            here, raw = raw[: len(raw) - len(tool.unused_data)], tool.unused_data
+            streams.append(decompress(here, length))
+        else:
+            streams.append(decompress(raw, length, reference) if length else b"")
+            raw = b"" if number == 3 and length else raw
+    need(not raw, "something follows the streams")
+    instructions, gaps, values, literals = streams
+    numbers = []
+    while instructions:
+        count = next((place for place, byte in enumerate(instructions) if byte < 128), 9) + 1
+        need(count <= 4, "a number has no end")
+        numbers.append(sum((byte & 127) << 7 * place for place, byte in enumerate(instructions[:count])))
+        instructions = instructions[count:]
+    need(len(numbers) % 3 == 0, "an instruction has no end")
+    content = b""
+    shift = 0
+    for literal, count, move in zip(*[iter(numbers)] * 3, strict=True):
+        need(literal <= len(literals) and count > 0, "there are too few literals")
+        content, literals = content + literals[:literal], literals[literal:]
+        shift += -(move // 2) - 1 if move % 2 else move // 2
+        start = len(content) + shift
+        need(start >= 0 and start + count <= len(reference), "an instruction takes what is not there")
+        content += reference[start : start + count]
+    content += literals
+    need(len(content) == size, "a subtraction gives another size")
+    changed = bytearray(content)
+    place = 0
+    for gap in gaps:
+        place += gap
+        if gap < 255:
+            need(place < size and bool(values), "a value has no place, or a place no value")
+            changed[place] = (changed[place] + values[0]) % 256
+            values = values[1:]
+            place += 1
+    need(place <= size and not values, "values are left")
+    return bytes(changed)
+
+
 def chunks_of(held: dict[str, bytes], part: Object, sizes: dict[str, int], bases: list[Base]) -> dict[str, bytes]:
     """Every chunk of a part by its digest; `sizes` has them in the order of their numbers."""
     numbered = list(sizes)
     there = {name: base.chunks[name] for base in bases for name in sizes if name in base.chunks}
-    frames, _ = lines(held, "difference" if bases else "index", "index", part["index"])
+    listed, _ = lines(held, "difference" if bases else "index", "index", part["index"])
     packs = []
     for blob in part["packs"]:
         keys(blob, "length sha256")
@@ -454,24 +562,54 @@ def chunks_of(held: dict[str, bytes], part: Object, sizes: dict[str, int], bases
     ends = [0] * len(packs)
     last = 0
     found: dict[str, bytes] = {}
-    for frame in frames:
-        need(list(frame) in ([FRAME, [*FRAME, "reference"]] if bases else [FRAME]), "a frame has other keys")
+
+    def content_of(frame: Object, reference: bytes) -> bytes:
+        nonlocal last
         which, start, length = frame["pack"], frame["offset"], frame["length"]
         need(last <= which < len(packs) and start == ends[which] and length > 0, "frames overlap or leave a gap")
         last, ends[which] = which, start + length
         raw = packs[which][start : start + length]
         need(digest(raw) == frame["sha256"] and 0 < frame["size"] <= 8 << 20, "a frame is damaged")
+        if "subtraction" in frame:
+            return subtracted_from(reference, raw, frame["subtraction"], frame["size"])
         need(zstandard.frame_content_size(raw) == frame["size"], "a frame does not state its size")
-        content = decompress(raw, frame["size"], referred(frame, bases))
+        return decompress(raw, frame["size"], reference)
+
+    def take(content: bytes, runs: list[tuple[int, int]], *, holes: bool) -> None:
         at = 0
-        for first, count in frame["chunks"]:
-            need(count > 0, "an empty run")
+        for first, count in runs:
+            need(count > 0 and (first >= 0 or (holes and first == -1)), "an empty run")
+            if first < 0:
+                at += count
+                continue
             for name in numbered[first : first + count]:
                 piece = content[at : at + sizes[name]]
                 need(name not in found | there and digest(piece) == name, f"chunk {name} is damaged or comes twice")
                 found[name] = piece
                 at += len(piece)
         need(at == len(content), "a frame holds more than its chunks")
+
+    settings: list[Object] = []
+    waiting = iter(listed)
+    for line in waiting:
+        if bases and "level" in line:
+            settings.append(setting(line))
+        elif bases and "makes" in line:
+            keys(line, "makes frames pieces", "source old")
+            old = old_material(line, bases)
+            material = b""
+            for frame in itertools.islice(waiting, line["frames"]):
+                forms = [FRAME, [*FRAME, "window"], [*FRAME, "subtraction", "window"]]
+                need(list(frame) in forms and not frame["chunks"], "no frame of a recipe")
+                start, size = frame.get("window", (0, 0))
+                window = old[start : start + size]
+                need("window" not in frame or 8 <= size == len(window) <= 8 << 20, "no window on old material")
+                material += content_of(frame, window)
+            take(made_by(line, material, settings), line["makes"], holes=True)
+        else:
+            forms = [FRAME, [*FRAME, "reference"], [*FRAME, "reference", "subtraction"]] if bases else [FRAME]
+            need(list(line) in forms, "a frame has other keys")
+            take(content_of(line, referred(line, bases)), line["chunks"], holes=False)
     found |= there
     need(ends == [len(pack) for pack in packs] and len(found) == len(sizes), "the index does not cover everything")
     return {name: found[name] for name in sizes}

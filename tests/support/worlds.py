@@ -53,6 +53,18 @@ def sample(seed: int = 1) -> dict[str, bytes]:
     }
 
 
+def program(seed: int, *, functions: int = 3000, moved: int = 0, at: int = 700) -> bytes:
+    """Functions with calls to each other, as in an executable; from the one `at` they lie `moved` bytes later."""
+    chance, more = random.Random(seed), random.Random(-seed)
+    places = [96 * number + (moved if number > at else 0) for number in range(functions)]
+    parts = []
+    for number, place in enumerate(places):
+        for call in chance.choices(places, k=4):
+            parts.append(chance.randbytes(12) + (call - place).to_bytes(8, "little", signed=True))
+        parts.append(bytes(16) + (more.randbytes(moved) if number == at else b""))
+    return b"".join(parts)
+
+
 @dataclass
 class Connected:
     """The connected side: a depot, and folders to export from."""
@@ -113,6 +125,7 @@ class Connected:
         audience: Sequence[str] = (),
         since: Sequence[str] = (),
         receipts: Sequence[Statement] = (),
+        inflate: bool = True,
     ) -> Path:
         """Export specs as one bundle, as a difference to `name@version` or for receipts; return its path."""
         several = [specs] if isinstance(specs, Path) else list(specs)
@@ -122,7 +135,7 @@ class Connected:
             loaded,
             self.depot,
             path,
-            effort=Effort(level=level, threads=threads),
+            effort=Effort(level=level, threads=threads, inflate=inflate),
             signer_for=online_signer(self.depot.folder, lambda _: b"", unsafe_unencrypted=True),
             times=Times(now=self.now, published=self.now, epoch=0),
             progress=Silent(),
@@ -144,10 +157,11 @@ class Connected:
         more: str = "",
         since: Sequence[str] = (),
         receipts: Sequence[Statement] = (),
+        inflate: bool = True,
     ) -> Path:
         """Export one release of these files (`sample(1)` by default); return the bundle."""
         spec = self.spec(version, sample() if files is None else files, release=release, more=more)
-        return self.export(spec, since=since, receipts=receipts)
+        return self.export(spec, since=since, receipts=receipts, inflate=inflate)
 
 
 @dataclass
