@@ -55,7 +55,7 @@ class Machine:
             if path.is_file() and "@." not in path.name:
                 self.run("systemctl", "stop", path.name)
         for path in sorted(self.units.iterdir()):
-            shutil.rmtree(path) if path.is_dir() else path.unlink()
+            shutil.rmtree(path) if path.is_dir() and not path.is_symlink() else path.unlink()
         self.run("systemctl", "daemon-reload")
         self.run("systemctl", "reset-failed")
 
