@@ -7,6 +7,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
+from boxes import Boxes, boxes
 from gitserver import GitServer, git_server
 from gnupg import gnupg_home
 from machine import Machine, machine
@@ -97,13 +98,6 @@ def https_git(tmp_path_factory: pytest.TempPathFactory) -> Iterator[GitServer]:
 
 
 @pytest.fixture(scope="session")
-def gnupg(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
-    """A GnuPG home with keys."""
-    with gnupg_home(tmp_path_factory.mktemp("gnupg")) as home:
-        yield home
-
-
-@pytest.fixture(scope="session")
 def running_machine(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Machine]:
     """A machine that systemd runs; it sees the folders of tests where they are."""
     with machine(tmp_path_factory.mktemp("machine"), tmp_path_factory.getbasetemp()) as found:
@@ -118,6 +112,31 @@ def systemd(running_machine: Machine) -> Iterator[Machine]:
         patch.setattr("installer.commands.PATH", f"{running_machine.programs}:{os.environ['PATH']}")
         yield running_machine
     running_machine.clear()
+
+
+@pytest.fixture(scope="session")
+def own_podman(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Boxes]:
+    """A podman with a store of its own."""
+    with boxes(tmp_path_factory.mktemp("podman")) as found:
+        yield found
+
+
+@pytest.fixture
+def podman(own_podman: Boxes) -> Iterator[Boxes]:
+    """The same with nothing in it, found by whatever runs podman."""
+    with pytest.MonkeyPatch.context() as patch:
+        for name, value in own_podman.environment.items():
+            if name != "HOME":
+                patch.setenv(name, value)
+        yield own_podman
+    own_podman.clear()
+
+
+@pytest.fixture(scope="session")
+def gnupg(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
+    """A GnuPG home with keys."""
+    with gnupg_home(tmp_path_factory.mktemp("gnupg")) as home:
+        yield home
 
 
 @pytest.fixture

@@ -32,6 +32,8 @@ from . import Staged, Workplace
 
 TIMEOUT = 120
 SETTLE = 2
+NO_FILE = b"\0"
+"""What stands for a link or a folder: no content of a unit."""
 _RUN = "run.json"
 _PROPERTIES = "Id,Names,Type,LoadState,ActiveState,SubState,Result,NRestarts,NeedDaemonReload,UnitFileState"
 _WORDS = 300
@@ -176,11 +178,12 @@ class Systemd:
         return owned
 
     def _there(self, name: str) -> bytes | None:
-        """What systemd's folder has under a name; nothing where it has no regular file."""
+        """What systemd's folder has under a name: None where it has nothing."""
         path = self._units / name
-        if path.is_symlink():
-            return b""
-        return bounded(path, units.SIZE_MAX) if path.exists() else None
+        linked = path.is_symlink() or ("/" in name and path.parent.is_symlink())
+        if linked or (path.exists() and not path.is_file()):
+            return NO_FILE
+        return bounded(path, units.SIZE_MAX)
 
     def _refuse_foreign(self, new: Collection[str], owned: Mapping[str, set[bytes]]) -> None:
         """Refuse names that others have, and files of ours that others have edited.

@@ -180,6 +180,18 @@ def test_what_is_not_ours_stays(place: Place, name: str) -> None:
     assert not (place.machine.units / "side.service").exists()
 
 
+@pytest.mark.parametrize("name", ["shop.service", "shop.service.d"])
+def test_no_link_is_followed(place: Place, name: str) -> None:
+    """53: a link under the name of a unit, or of the folder of its drop-ins, is an error, and stays."""
+    path, elsewhere = place.machine.units / name, place.site.root / "elsewhere"
+    elsewhere.mkdir()
+    path.symlink_to(elsewhere)
+    with pytest.raises(DeployError, match="was not written by sealift"):
+        place.deploy("1.0")
+    assert path.is_symlink()
+    assert not list(elsewhere.iterdir())
+
+
 def test_what_people_edit_is_not_lost(place: Place) -> None:
     """An edited unit is drift, and stops the next deployment."""
     place.deploy("1.0")

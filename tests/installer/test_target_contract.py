@@ -10,6 +10,8 @@ from pathlib import Path
 
 import jsonschema
 import pytest
+from boxes import Boxes, box
+from cluster import Cluster, cluster
 from debian import deb
 from distributions import npm, wheel
 from example_program import example
@@ -17,7 +19,7 @@ from gitserver import repository
 from gnupg import fingerprint
 from images import sample
 from machine import Machine
-from registries import registry
+from registries import need, registry
 from stores import Store
 from worlds import Connected, Isolated
 
@@ -39,9 +41,11 @@ KINDS = [
     "function",
     "function-azurite",
     "gitops",
+    "kubernetes",
     "npm-registry",
     "oci-layout",
     "oci-layout-tar",
+    "podman",
     "pypi-index",
     "registry",
     "systemd",
@@ -128,12 +132,20 @@ def case(
 ) -> Iterator[Case]:
     """Each kind of target in turn."""
     kind: str = request.param
-    if kind in PACKAGES:
-        gnupg = request.getfixturevalue("gnupg") if kind == "apt-repository" else None
-        yield _index(kind, connected, isolated, tmp_path / "srv", gnupg)
+    if kind == "kubernetes":
+        need("kubectl")
+        with cluster(tmp_path) as there:
+            yield _kubernetes(connected, isolated, there)
+        return
+    if kind == "podman":
+        yield _podman(connected, isolated, request.getfixturevalue("podman"))
         return
     if kind == "systemd":
         yield _systemd(connected, isolated, request.getfixturevalue("systemd"))
+        return
+    if kind in PACKAGES:
+        gnupg = request.getfixturevalue("gnupg") if kind == "apt-repository" else None
+        yield _index(kind, connected, isolated, tmp_path / "srv", gnupg)
         return
     for seed, version in enumerate(("1.0", "1.1"), 1):
         isolated.admit(connected.export(connected.images(version, sample(seed))))
@@ -169,6 +181,46 @@ def case(
         return
     settings = f"{{kind: {kind.removesuffix('-tar')}, path: {place}{', form: tar' if kind.endswith('-tar') else ''}}}"
     yield Case(kind=kind, site=isolated, settings=settings, harm=damage)
+
+
+def _kubernetes(connected: Connected, site: Isolated, there: Cluster) -> Case:
+    """A double of a cluster."""
+    for version in ("1.0", "1.1"):
+        tree = {"apiVersion": "v1", "kind": "ConfigMap", "metadata": {"name": "shop"}, "data": {"version": version}}
+        site.admit(connected.bundle(version, {"shop.json": json.dumps(tree).encode()}))
+
+    def theirs() -> Callable[[], bool]:
+        there.create({"apiVersion": "v1", "kind": "ConfigMap", "metadata": {"name": "shop"}, "data": {"a": "mine"}})
+        return lambda: there.objects[("v1", "plant", "configmaps", "shop")]["data"] == {"a": "mine"}
+
+    return Case(
+        kind="kubernetes",
+        site=site,
+        settings=f"{{kind: kubernetes, namespace: plant, kubeconfig: {there.kubeconfig}}}",
+        harm=there.objects.clear,
+        theirs=theirs,
+    )
+
+
+def _podman(connected: Connected, site: Isolated, podman: Boxes) -> Case:
+    """A podman with a store of its own."""
+    for version in ("1.0", "1.1"):
+        site.admit(connected.export(connected.images(version, box(version))))
+
+    def other() -> Callable[[], bool]:
+        theirs = podman.run("create", "--name=shop", "--rootfs", str(site.root), "/bin/true")
+        return lambda: bool(podman.inspect("shop")["Id"] == theirs)
+
+    def harm() -> None:
+        podman.run("rm", "--force", "--time=0", "shop")
+
+    return Case(
+        kind="podman",
+        site=site,
+        settings="{kind: podman, name: shop, containers: [{name: shop, artifact: image-0}], settle: 0}",
+        harm=harm,
+        theirs=other,
+    )
 
 
 def _systemd(connected: Connected, site: Isolated, machine: Machine) -> Case:

@@ -14,7 +14,7 @@ from pathlib import Path
 
 from registries import need
 
-_CONF = """\
+CONTAINERS_CONF = """\
 [containers]
 default_ulimits = ["nofile=1024:1024", "nproc=1024:1024"]
 netns = "host"
@@ -23,6 +23,7 @@ runtime = "runc"
 cgroup_manager = "cgroupfs"
 events_logger = "file"
 """
+"""podman's configuration, for a machine that is a container itself."""
 _SYSTEMD = "/usr/lib/systemd/systemd"
 
 
@@ -54,7 +55,7 @@ class Machine:
             if path.is_file() and "@." not in path.name:
                 self.run("systemctl", "stop", path.name)
         for path in sorted(self.units.iterdir()):
-            shutil.rmtree(path) if path.is_dir() else path.unlink()
+            shutil.rmtree(path) if path.is_dir() and not path.is_symlink() else path.unlink()
         self.run("systemctl", "daemon-reload")
         self.run("systemctl", "reset-failed")
 
@@ -81,7 +82,7 @@ def machine(folder: Path, shared: Path) -> Iterator[Machine]:
     units.mkdir()
     programs.mkdir()
     conf = folder / "containers.conf"
-    conf.write_text(_CONF)
+    conf.write_text(CONTAINERS_CONF)
     environment = {"PATH": os.environ["PATH"], "CONTAINERS_CONF": str(conf), "HOME": str(folder)}
     state = tempfile.mkdtemp(prefix="sealift-")  # podman wants a short path
     own = [podman, "--root", str(folder / "storage"), "--runroot", state, "--storage-driver", "vfs"]
