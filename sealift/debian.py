@@ -6,10 +6,8 @@ A `.deb` is an `ar` archive: `debian-binary`, then `control.tar`, then `data.tar
 
 from __future__ import annotations
 
-import io
 import lzma
 import re
-import tarfile
 import zlib
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -30,9 +28,11 @@ PACKED_MAX = 16 << 20
 """Bytes of a `control.tar`, compressed."""
 TAR_MAX = 64 << 20
 """Bytes of a `control.tar`."""
+_BLOCK = 512
+_SIZE = re.compile(rb" *([0-7]{0,11})[ \0]")
 _MAGIC = b"!<arch>\n"
 _HEAD = re.compile(rb"([ -~]{16})[ -~]{12}[ -~]{6}[ -~]{6}[ -~]{8}([0-9]{1,10}) *`\n", re.DOTALL)
-_ERRORS = (OSError, EOFError, lzma.LZMAError, zlib.error, zstandard.ZstdError, tarfile.TarError, ValueError)
+_ERRORS = (OSError, EOFError, lzma.LZMAError, zlib.error, zstandard.ZstdError, ValueError)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -74,15 +74,25 @@ def control(file: BinaryIO, what: str) -> Control:
             raise MalformedError(f"{shown}: {visible(name)!r} stands in the place of control.tar")
         if len(content) > TAR_MAX:
             raise MalformedError(f"{shown}: its control.tar is longer than {TAR_MAX} bytes")
-        with tarfile.open(fileobj=io.BytesIO(content), mode="r:") as tar:
-            member = next((each for each in tar if each.name in ("control", "./control")), None)
-            if member is None or not member.isreg() or member.size > CONTROL_MAX:
-                raise MalformedError(f"{shown}: it has no control file")
-            found = tar.extractfile(member)
-            text = found.read(CONTROL_MAX) if found else b""
     except _ERRORS as error:
         raise MalformedError(f"{shown}: its control.tar cannot be read") from error
+    text = _control_in(content)
+    if text is None:
+        raise MalformedError(f"{shown}: it has no control file")
     return parse(text, shown)
+
+
+def _control_in(content: bytes) -> bytes | None:
+    """The file `control` of a tar, where it is there and not too long; its entries are ustar's or GNU's (tar(5))."""
+    at = 0
+    while len(head := content[at : at + _BLOCK]) == _BLOCK and (digits := _SIZE.match(head, 124)):
+        size = int(digits[1] or b"0", 8)
+        at += _BLOCK
+        if head[:100].rstrip(b"\0") in (b"./control", b"control"):
+            whole = head[156:157] in (b"0", b"\0") and size <= CONTROL_MAX and at + size <= len(content)
+            return content[at : at + size] if whole else None
+        at += -(-size // _BLOCK) * _BLOCK
+    return None
 
 
 def parse(text: bytes, shown: str) -> Control:
