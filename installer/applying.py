@@ -22,6 +22,7 @@ from .deployments import Deployed, Deployments, Journal, Phase, State
 from .environment import Environment
 from .health import unhealthy
 from .hooking import run_hooks, variables
+from .imprints import Imprints
 from .planning import Plan, plan_apply, plan_rollback
 from .site import Site
 from .state import Admitted
@@ -57,7 +58,8 @@ class Installation:
         self.site = site
         self.deployments = Deployments(site.environments)
         self._store = Store(site.store)
-        self._workplace = Workplace(store=self._store, workers=workers, progress=progress)
+        imprints = Imprints(site.imprints)
+        self._workplace = Workplace(store=self._store, imprints=imprints, workers=workers, progress=progress)
         self._clock = clock
 
     def targets(self, environment: Environment) -> list[Target]:

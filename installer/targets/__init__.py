@@ -15,6 +15,7 @@ from typing import Protocol, runtime_checkable
 
 from sealift.progress import Progress
 
+from ..imprints import Imprints
 from ..store import Store
 from ..writing import Deployable
 
@@ -27,6 +28,7 @@ class Workplace:
     """What a target may use besides its settings."""
 
     store: Store
+    imprints: Imprints
     workers: int
     progress: Progress
 

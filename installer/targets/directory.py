@@ -13,7 +13,7 @@ from typing import Any
 from ..intact import intact
 from ..placing import Reuse, clones
 from ..shelf import CURRENT, Shelf
-from ..writing import Deployable, Former, write
+from ..writing import Deployable, Former, files_of, write
 from . import Staged, Workplace, identity_of
 
 SCHEMA: Mapping[str, Any] = {
@@ -80,6 +80,9 @@ class Directory:
                 workers=self._workplace.workers,
                 progress=self._workplace.progress,
             )
+            if self._reuse == "reflink" and clones(temporary, temporary):
+                paths = files_of(deployable, self._workplace.store)
+                self._workplace.imprints.take(temporary, paths, folder)
         return Staged(folder=folder, written=total - reused, reused=reused)
 
     def _former(self, former: Deployable | None) -> Former | None:
@@ -89,7 +92,11 @@ class Directory:
         folder = releases / identity_of(former.release.version, former.part.release.sha256)
         if not folder.is_dir() or (self._reuse == "reflink" and not clones(releases, releases)):
             return None
-        return Former(deployable=former, folder=folder, reuse=self._reuse)
+        imprints = None
+        if self._reuse == "reflink":
+            files = sum(artifact.files for artifact in former.release.artifacts)
+            imprints = self._workplace.imprints.find(folder, files)
+        return Former(deployable=former, folder=folder, reuse=self._reuse, imprints=imprints)
 
     def activate(self, identity: str | None) -> None:
         """Turn the link `current` to a staged release, or remove it.
@@ -119,7 +126,9 @@ class Directory:
         Raises:
             StoreError: the disk refuses.
         """
-        return self._shelf.prune(keep)
+        removed = self._shelf.prune(keep)
+        self._workplace.imprints.sweep()
+        return removed
 
 
 def target(settings: Mapping[str, Any], workplace: Workplace) -> Directory:
