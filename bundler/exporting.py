@@ -311,7 +311,12 @@ def _write(
         bundle.add(HINT, msgspec.json.encode(hint) + b"\n")
         for path in metadata:
             bundle.add(f"metadata/{path.name}", path.read_bytes())
-        manifests: list[Blob] = [manifest, *(each.part.release for each in carried)]
+        statements = [each.release.provenance for each in carried]
+        manifests: list[Blob] = [
+            manifest,
+            *(each.part.release for each in carried),
+            *(statement for statement in statements if statement is not None),
+        ]
         for blob in manifests:
             path = depot.path("manifests", blob)
             bundle.add(f"manifests/{path.name}", depot.read(path, blob))

@@ -10,9 +10,12 @@ does not match after a resumption is not believed before a whole fetch gave it t
 
 from __future__ import annotations
 
+import contextlib
 import re
-from dataclasses import dataclass
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import urllib3
 from urllib3.exceptions import HTTPError
@@ -29,11 +32,15 @@ from sealift.progress import Progress
 from .cache import PIECE, Fetched, Part, kept
 from .web import RESUMES, Again, answer, check_url, redacted, retry_after, understood, validator
 
+if TYPE_CHECKING:
+    from .line import Line
+
 MAX_BYTES = 64 << 30
 """Bytes of the longest body that is accepted."""
 
 _RANGE = re.compile(r"bytes ([0-9]{1,18})-([0-9]{1,18})/([0-9]{1,18})")
 _CHANGED = "the file was changed where it comes from: check that, then run `sealift-bundle lock` again"
+_REFUSED = "the server refuses the credentials that are configured for it: check them"
 _STATUS_HINTS = {
     401: "the server wants credentials, which are never sent: fetch the file and use source `path`",
     403: "the server refuses: check `url`, and whether a proxy is needed (HTTPS_PROXY)",
@@ -52,6 +59,8 @@ def fetch(
     sha256: str | None = None,
     length: int | None = None,
     max_bytes: int = MAX_BYTES,
+    also: Mapping[str, str] | None = None,
+    line: Line | None = None,
     patience: Patience | None = None,
 ) -> Fetched:
     """The content of `url`, from `cache` where its digest is known and it is there.
@@ -64,6 +73,8 @@ def fetch(
         sha256: the digest that the content must have; without it, whatever comes whole is taken.
         length: the number of bytes that it must have.
         max_bytes: the number of bytes that it may have.
+        also: further digests that it must have, by algorithm (`sha384`, `sha512`).
+        line: the connections to use and keep.
         patience: how long to wait, and for what.
 
     Raises:
@@ -72,20 +83,61 @@ def fetch(
         IntegrityError: the content is not what `sha256` or `length` say; nothing of it is kept.
         StoreError: the cache cannot be written, or another command is fetching into it.
     """
-    check_url(url)
-    patience = patience or Patience()
-    if sha256 is not None:
-        check_form(sha256, "the digest to fetch")
-    if sha256 is not None and spare is not None and (found := kept(spare / sha256, sha256, progress, mend=False)):
-        return found
+    with opened(cache):
+        return fetch_into(
+            cache,
+            Wanted(url=url, sha256=sha256, length=length, max_bytes=max_bytes, also=also or {}),
+            spare=spare,
+            progress=progress,
+            line=line,
+            patience=patience,
+        )
+
+
+@contextlib.contextmanager
+def opened(cache: Path) -> Iterator[None]:
+    """The cache, which no other command writes meanwhile.
+
+    Raises:
+        StoreError: another one does, or it cannot be made.
+    """
     make_folder(cache)
     with locked(cache / "lock", what=f"the cache {cache}"):
-        if sha256 is not None and (found := kept(cache / sha256, sha256, progress)):
-            return found
-        key = sha256 or digest_of(url.encode())
-        with Part(cache / f"{key}.part", progress) as part:
-            work = _Work(url=url, sha256=sha256, length=length, max_bytes=max_bytes, progress=progress)
-            return _persist(work, part, patience)
+        yield
+
+
+@dataclass(frozen=True, kw_only=True)
+class Wanted:
+    """A file that is wanted, and what is known of it; as for `fetch`."""
+
+    url: str
+    sha256: str | None = None
+    length: int | None = None
+    max_bytes: int = MAX_BYTES
+    also: Mapping[str, str] = field(default_factory=dict)
+
+
+def fetch_into(
+    cache: Path,
+    wanted: Wanted,
+    *,
+    spare: Path | None = None,
+    progress: Progress,
+    line: Line | None = None,
+    patience: Patience | None = None,
+) -> Fetched:
+    """As `fetch`, into a cache that the caller has opened; several threads may do so at once for several files."""
+    check_url(wanted.url)
+    sha256 = wanted.sha256
+    if sha256 is not None:
+        check_form(sha256, "the digest to fetch")
+        places = [(spare, False), (cache, True)] if spare is not None else [(cache, True)]
+        for place, mend in places:
+            if found := kept(place / sha256, sha256, progress, mend=mend):
+                return found
+    key = sha256 or digest_of(wanted.url.encode())
+    with Part(cache / f"{key}.part", progress, algorithms=tuple(wanted.also)) as part:
+        return _persist(_Work(wanted=wanted, progress=progress, line=line), part, patience or Patience())
 
 
 class _TooLongError(SourceError):
@@ -96,22 +148,32 @@ class _TooLongError(SourceError):
 class _Work:
     """What is to be fetched."""
 
-    url: str
-    sha256: str | None
-    length: int | None
-    max_bytes: int
+    wanted: Wanted
     progress: Progress
+    line: Line | None
 
     @property
     def shown(self) -> str:
-        return redacted(self.url)
+        return redacted(self.wanted.url)
 
     def check_length(self, length: int) -> None:
         """Refuse a body that has, or is going to have, at least `length` bytes."""
-        if self.length is not None and length > self.length:
-            raise IntegrityError(f"{self.shown} is longer than the {self.length} bytes of the lock", hint=_CHANGED)
-        if length > self.max_bytes:
-            raise _TooLongError(f"{self.shown} is longer than {self.max_bytes} bytes, the most that is accepted")
+        most, expected = self.wanted.max_bytes, self.wanted.length
+        if expected is not None and length > expected:
+            raise IntegrityError(f"{self.shown} is longer than the {expected} bytes of the lock", hint=_CHANGED)
+        if length > most:
+            raise _TooLongError(f"{self.shown} is longer than {most} bytes, the most that is accepted")
+
+    def complaint(self, part: Part) -> str | None:
+        """What is wrong with the whole content of `part`; None where nothing is."""
+        wanted = self.wanted
+        digests = {**({"sha256": wanted.sha256} if wanted.sha256 else {}), **wanted.also}
+        for algorithm, expected in digests.items():
+            if (found := part.digest(algorithm)) != expected:
+                return f"does not match its digest: expected {expected[:16]}…, found {found[:16]}…"
+        if wanted.length is not None and part.length != wanted.length:
+            return f"has {part.length} bytes, not the {wanted.length} of the lock"
+        return None
 
 
 def _persist(work: _Work, part: Part, patience: Patience) -> Fetched:
@@ -120,7 +182,7 @@ def _persist(work: _Work, part: Part, patience: Patience) -> Fetched:
     while True:
         attempt += 1
         try:
-            if work.sha256 is None or part.length == 0 or part.sha256 != work.sha256:
+            if work.wanted.sha256 is None or part.length == 0 or part.sha256 != work.wanted.sha256:
                 _attempt(work, part, patience)
             return _finish(work, part)
         except Again as again:
@@ -136,12 +198,9 @@ def _persist(work: _Work, part: Part, patience: Patience) -> Fetched:
 
 def _finish(work: _Work, part: Part) -> Fetched:
     """Check the whole content of `part` and give it its name."""
-    digest, complaint = part.sha256, None
-    if work.sha256 is not None and digest != work.sha256:
-        complaint = f"does not match its digest: expected {work.sha256[:16]}…, found {digest[:16]}…"
-    elif work.length is not None and part.length != work.length:
-        complaint = f"has {part.length} bytes, not the {work.length} of the lock"
+    complaint = work.complaint(part)
     if complaint is None:
+        digest = part.sha256
         return Fetched(path=part.keep(digest), sha256=digest, length=part.length)
     error = IntegrityError(f"{work.shown} {complaint}", hint=_CHANGED)
     if not part.resumed:
@@ -158,7 +217,7 @@ def _attempt(work: _Work, part: Part, patience: Patience) -> None:
         headers |= {"Range": f"bytes={part.length}-", "If-Range": part.validator or ""}
     try:
         timeout = Timeout(connect=patience.connect, read=patience.read)
-        with answer(work.url, headers, timeout) as response:
+        with answer(work.wanted.url, headers, timeout, line=work.line) as response:
             total = _judge(work, part, response, ranged, patience)
             _receive(work, part, response, total)
     except HTTPError as error:
@@ -183,13 +242,15 @@ def _judge(work: _Work, part: Part, response: urllib3.BaseHTTPResponse, ranged: 
         after = retry_after(headers.get("retry-after"), patience.clock())
         raise Again(SourceError(f"{work.shown}: the server answers {status}", hint="try again later"), after)
     if status != 200:
-        raise SourceError(f"{work.shown}: the server answers {status}", hint=_STATUS_HINTS.get(status, "check `url`"))
+        told = work.line is not None and work.line.knows(work.wanted.url)
+        hint = _REFUSED if told and status in (401, 403) else _STATUS_HINTS.get(status, "check `url`")
+        raise SourceError(f"{work.shown}: the server answers {status}", hint=hint)
     total: int | None = None
     declared, coding = headers.get("content-length", ""), headers.get("transfer-encoding", "")
     if not coding and re.fullmatch(r"[0-9]{1,18}", declared):
         total = int(declared)
         work.check_length(total)
-    elif work.sha256 is None and "chunked" not in coding.lower():
+    elif work.wanted.sha256 is None and not work.wanted.also and "chunked" not in coding.lower():
         raise SourceError(
             f"{work.shown}: the server does not say where the body ends, so it cannot be told whether it is whole",
             hint="write the file's digest in the spec as `sha256`",

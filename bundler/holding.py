@@ -42,6 +42,8 @@ class Holding:
     published: str
     entries: Callable[[Artifact], Iterator[Entry]]
     frames: Callable[[], Iterator[Frame]]
+    provenance: Callable[[], bytes | None] = lambda: None
+    """The statement of where its artifacts came from, its digest checked; None where it has none."""
     packs: Path | None = None
     """The folder of its packs, where they can be read one by one."""
 
@@ -114,7 +116,12 @@ def _in_bundle(bundle: Reader, content: opening.Content) -> Holding:
         return outline(compressed, index) if content.part.base else frames(compressed, index)
 
     return Holding(
-        release=content.release, part=content.part, published=content.published, entries=entries, frames=all_frames
+        release=content.release,
+        part=content.part,
+        published=content.published,
+        entries=entries,
+        frames=all_frames,
+        provenance=lambda: opening.provenance(bundle, content.release),
     )
 
 
@@ -153,12 +160,17 @@ def in_folder(folder: Path, release: Release, part: Part, published: str = "") -
     def all_frames() -> Iterator[Frame]:
         return frames(read("index", part.index), part.index)
 
+    def provenance() -> bytes | None:
+        blob = release.provenance
+        return intact(folder / "manifests" / f"{blob.sha256}.json", blob) if blob else None
+
     return Holding(
         release=release,
         part=part,
         published=published,
         entries=entries,
         frames=all_frames,
+        provenance=provenance,
         packs=folder / "packs",
     )
 

@@ -2,11 +2,12 @@
 
 It lies beside the spec, as canonical JSON (sorted keys, no spaces), and is meant to be kept with it:
 
-    {"artifacts":{"tool":{"digest":"…","length":9,"sha256":"…","source":"url","url":"…"},
-                  "web":{"digest":"…","source":"path"}},
+    {"artifacts":{"tool":{"digest":"…","length":9,"sha256":"…","source":"url","time":"2026-05-01T12:00:00Z","url":"…"},
+                  "web":{"digest":"…","source":"path","time":"2026-05-01T12:00:00Z"}},
      "format":1,"release":"shop","version":"1.0.0"}
 
-`digest` is the digest of the artifact's tree. What stands beside `source` and `digest` are the keys
+`digest` is the digest of the artifact's tree, `time` when it was first found to be so: a lock that is written again
+keeps it where nothing else of the artifact changes. What stands beside `source`, `digest` and `time` are the keys
 that the source pinned and, where it pinned any, the keys that its part of the spec cannot lack: they
 say what was pinned. An artifact that the lock does not know is an error, as a changed one is.
 
@@ -19,6 +20,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -34,12 +36,14 @@ from sealift.reading import opened
 
 SIZE_MAX = 16 << 20
 """Bytes of a lock file."""
-Value = str | int | bool
+Value = str | int | bool | list[str]
 """What a source may pin for a key."""
 
 _Key = Annotated[str, msgspec.Meta(min_length=1, max_length=128)]
+_List = Annotated[list[str], msgspec.Meta(min_length=1, max_length=100_000)]
 _HINT = "run `sealift-bundle lock` to write what the spec says now"
-_OWN = ("source", "digest")
+_OWN = ("source", "digest", "time")
+_TIME = re.compile(r"[0-9]{4}-[0-9]{2}-[0-9]{2}T[0-9]{2}:[0-9]{2}:[0-9]{2}Z")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -51,6 +55,8 @@ class Locked:
     """Of the artifact's tree."""
     pins: Mapping[str, Value] = field(default_factory=dict)
     """What the source's part of the spec must say, or is made to say."""
+    time: str = ""
+    """When it was found to be so: RFC 3339, UTC, in seconds; empty in a lock of an older Sealift."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -67,7 +73,8 @@ class _Document(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields
     release: str
     version: str
     artifacts: Annotated[
-        dict[_Key, Annotated[dict[_Key, Value], msgspec.Meta(max_length=64)]], msgspec.Meta(max_length=10_000)
+        dict[_Key, Annotated[dict[_Key, str | int | bool | _List], msgspec.Meta(max_length=64)]],
+        msgspec.Meta(max_length=10_000),
     ]
 
 
@@ -137,7 +144,12 @@ def write(path: Path, lock: Lock) -> None:
         "release": lock.release,
         "version": lock.version,
         "artifacts": {
-            name: {**entry.pins, "source": entry.source, "digest": entry.digest}
+            name: {
+                **entry.pins,
+                "source": entry.source,
+                "digest": entry.digest,
+                **({"time": entry.time} if entry.time else {}),
+            }
             for name, entry in lock.artifacts.items()
         },
     }
@@ -225,11 +237,13 @@ def _parsed(content: bytes) -> Lock:
         raise MalformedError(f"no lock of format 1: {visible(str(error))[:200]}") from error
     artifacts = {}
     for name, keys in document.artifacts.items():
-        source, digest = keys.pop("source", None), keys.pop("digest", None)
+        source, digest, time = keys.pop("source", None), keys.pop("digest", None), keys.pop("time", "")
         if not isinstance(source, str) or not isinstance(digest, str):
             raise MalformedError(f"artifact {visible(name)} lacks its source or its digest")
+        if not isinstance(time, str) or (time and not _TIME.fullmatch(time)):
+            raise MalformedError(f"artifact {visible(name)} has a time that is none")
         check_form(digest, f"artifact {visible(name)}")
-        artifacts[check_release(name)] = Locked(source=source, digest=digest, pins=keys)
+        artifacts[check_release(name)] = Locked(source=source, digest=digest, pins=keys, time=time)
     return Lock(release=check_spaced(document.release), version=check_version(document.version), artifacts=artifacts)
 
 

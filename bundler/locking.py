@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
+from dataclasses import replace
+from datetime import UTC, datetime
 from pathlib import Path
 
-from sealift.errors import SourceError
+from sealift.errors import MalformedError, SourceError
 from sealift.plugins import kinds
 from sealift.progress import Progress
 
@@ -20,11 +22,14 @@ from .sources import Workshop
 from .spec import Spec
 
 
-def resolve(spec: Spec, *, effort: Effort, progress: Progress, depot: Depot | None = None) -> tuple[Path, Lock]:
+def resolve(
+    spec: Spec, *, effort: Effort, progress: Progress, now: datetime, depot: Depot | None = None
+) -> tuple[Path, Lock]:
     """Write the lock of `spec`; return where it is and what it says.
 
     Args:
         spec: what is looked up.
+        now: the time that the lock says of what is new or has changed since the lock that is there.
         effort: workers.
         progress: told the bytes fetched and read.
         depot: whose cache keeps what is fetched, for the export; it is locked meanwhile. Without one, all of it
@@ -59,6 +64,7 @@ def resolve(spec: Spec, *, effort: Effort, progress: Progress, depot: Depot | No
             for name, entry in provisional.artifacts.items()
         },
     )
+    lock = _timed(lock, path, f"{now.astimezone(UTC):%Y-%m-%dT%H:%M:%SZ}")
     locks.write(path, lock)
     return path, lock
 
@@ -79,6 +85,21 @@ def check(spec: Spec, *, effort: Effort, progress: Progress, depot: Depot | None
         for name, digest in _digests(spec, lock, workshop, effort).items():
             locks.check(lock, name, digest)
     return path, lock
+
+
+def _timed(lock: Lock, path: Path, now: str) -> Lock:
+    """`lock` with the time of each artifact: the one in the lock at `path` where the artifact is the same there."""
+    former: Mapping[str, Locked] = {}
+    with contextlib.suppress(MalformedError):
+        if (known := locks.read(path)) and (known.release, known.version) == (lock.release, lock.version):
+            former = known.artifacts
+
+    def one(name: str, entry: Locked) -> Locked:
+        known = former.get(name)
+        same = known is not None and known.time and replace(known, time="") == entry
+        return known if known is not None and same else replace(entry, time=now)
+
+    return replace(lock, artifacts={name: one(name, entry) for name, entry in lock.artifacts.items()})
 
 
 @contextlib.contextmanager

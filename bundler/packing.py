@@ -15,7 +15,7 @@ from pathlib import Path
 
 from sealift.crew import Channel, Crew
 from sealift.listing import Blob, ListingBlob
-from sealift.manifest import Artifact
+from sealift.manifest import Artifact, Values
 from sealift.progress import Progress
 
 from .aside import Aside
@@ -35,6 +35,8 @@ class Packed:
     packs: tuple[Blob, ...]
     chunks: int
     """Distinct chunks."""
+    values: Values | None = None
+    """The templates among the entries, where the spec asks for some."""
 
 
 @dataclass(slots=True)

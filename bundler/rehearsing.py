@@ -146,7 +146,7 @@ def _rehearsed(
         packed = seal_in(folder, wanted, lock, workshop, effort=effort, keep=known is None)
         progress.finish()
         check_lock(lock, packed)
-        release = release_of(wanted, packed)
+        release, _ = release_of(wanted, packed, lock)
         if known is None:
             content = encode(release)
             said = ReleaseBlob(name=release.name, version=release.version, sha256=sha256(content), length=len(content))

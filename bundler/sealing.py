@@ -3,23 +3,27 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 import msgspec
 
 from sealift import FORMAT
+from sealift.digest import sha256
 from sealift.durable import make_folder
 from sealift.errors import UsageError
 from sealift.listing import Blob
-from sealift.manifest import Artifact, Part, Release, ReleaseBlob
+from sealift.manifest import Artifact, Part, Release, ReleaseBlob, encode
 from sealift.plugins import kinds
 from sealift.progress import Progress
+from sealift.provenance import Statement
 
 from . import lock as locks
 from .depot import Depot
+from .lookout import Lookout
 from .packing import Packed, pack
+from .provenance import statement_of
 from .scratch import scratch
 from .sources import Found, Workshop, kind_made_by
 from .spec import Spec, Wanted
@@ -46,8 +50,16 @@ class Effort:
     """zstd's level of what is compressed against a base, 1 to 22."""
 
 
-def gather(spec: Spec, lock: locks.Lock | None, workshop: Workshop) -> list[tuple[str, Iterator[Found]]]:
+def gather(
+    spec: Spec, lock: locks.Lock | None, workshop: Workshop, lookout: Lookout
+) -> list[tuple[str, Iterator[Found]]]:
     """What the sources of a spec find, by artifact, in the order of the release manifest.
+
+    Args:
+        spec: what is wanted.
+        lock: what its sources are pinned to.
+        workshop: what they may use.
+        lookout: sees all that is found.
 
     Raises:
         SourceError: a source cannot be collected.
@@ -55,8 +67,9 @@ def gather(spec: Spec, lock: locks.Lock | None, workshop: Workshop) -> list[tupl
     sources = kinds("bundler.sources", "sealift.sources")
     found = []
     for wanted in spec.artifacts:
-        want = pinned(lock, wanted)
-        found.append((wanted.name, sources[wanted.source].collect(want, workshop)))
+        source = sources[wanted.source]
+        entries = source.collect(pinned(lock, wanted), workshop)
+        found.append((wanted.name, lookout.over(wanted.name, kind_made_by(source), entries)))
     return found
 
 
@@ -80,7 +93,7 @@ def seal(spec: Spec, depot: Depot, known: Callable[[], Blob | None], *, effort: 
 
     Raises:
         SourceError: a source cannot be collected, or differs from the lock.
-        UsageError: the release was published with other content.
+        UsageError: the release was published with other content, or its templates or their schema cannot be used.
         StoreError: the disk refuses.
     """
     lock = lock_of(spec)
@@ -90,22 +103,25 @@ def seal(spec: Spec, depot: Depot, known: Callable[[], Blob | None], *, effort: 
     if published:
         packed = digests(spec, lock, workshop, effort=effort, parent=depot.folder)
     else:
+        lookout = Lookout(spec)
         packed = pack(
-            gather(spec, lock, workshop),
+            gather(spec, lock, workshop, lookout),
             depot.folder,
             level=effort.level,
             workers=effort.threads,
             progress=progress,
             meanwhile=known,
         )
+        packed = replace(packed, values=lookout.seen())
         published = known()
     progress.finish()
     check_lock(lock, packed)
-    release = release_of(spec, packed)
+    release, statement = release_of(spec, packed, lock)
     if published:
         former = depot.release(published)
         check_same(release, former)
         return Sealed(part=depot.part(spec.name, spec.version), release=former, new=False)
+    depot.keep_manifest(statement)
     blob, _ = depot.keep_manifest(release)
     said = ReleaseBlob(name=spec.name, version=spec.version, sha256=blob.sha256, length=blob.length)
     part = Part(release=said, index=packed.index, packs=packed.packs)
@@ -137,19 +153,28 @@ def check_lock(lock: locks.Lock | None, packed: Packed) -> None:
         locks.check(lock, artifact.name, artifact.digest)
 
 
-def release_of(spec: Spec, packed: Packed) -> Release:
-    """The manifest of what a spec resolved to."""
+def release_of(spec: Spec, packed: Packed, lock: locks.Lock | None) -> tuple[Release, Statement]:
+    """The manifest of what a spec resolved to, and the statement of its provenance, which it names.
+
+    Raises:
+        SourceError: the statement is longer than a release can hold.
+    """
+    statement = statement_of(spec, lock, packed)
+    content = encode(statement)
     sources = kinds("bundler.sources", "sealift.sources")
     kind_of = {wanted.name: kind_made_by(sources[wanted.source]) for wanted in spec.artifacts}
     artifacts = tuple(msgspec.structs.replace(each, kind=kind_of[each.name]) for each in packed.artifacts)
-    return Release(
+    release = Release(
         format=FORMAT,
         type="release",
         name=spec.name,
         version=spec.version,
         artifacts=artifacts,
         hooks=spec.hooks,
+        values=packed.values,
+        provenance=Blob(sha256=sha256(content), length=len(content)),
     )
+    return release, statement
 
 
 def digests(
@@ -191,14 +216,16 @@ def seal_in(
     """
     for name in ("trees", "index", "packs"):
         make_folder(folder / name)
-    return pack(
-        gather(spec, lock, workshop),
+    lookout = Lookout(spec)
+    packed = pack(
+        gather(spec, lock, workshop, lookout),
         folder,
         level=effort.level,
         workers=effort.threads,
         progress=workshop.progress,
         keep=keep,
     )
+    return replace(packed, values=lookout.seen())
 
 
 def check_same(release: Release, former: Release) -> None:
@@ -211,6 +238,8 @@ def check_same(release: Release, former: Release) -> None:
     different = sorted(name for name in now.keys() | before.keys() if now.get(name) != before.get(name))
     if release.hooks != former.hooks:
         different.append("hooks")
+    if release.values != former.values:
+        different.append("values")
     if different:
         raise UsageError(
             f"{former.label} was already published with other content (what differs: {', '.join(different)})",

@@ -23,9 +23,12 @@ from sealift.subset import NAME_FORM, SPACED_FORM, VERSION_FORM, branch, name
 
 from . import lock as locks
 from .lock import Lock
+from .patterns import translated
 from .sources import problems_of
 
 ARTIFACTS_MAX = 1024
+PATTERNS_MAX = 256
+"""Patterns of templates."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -40,6 +43,16 @@ class Wanted:
 
 
 @dataclass(frozen=True, kw_only=True)
+class ValuesWanted:
+    """What sites fill in. With several artifacts, paths and patterns begin with an artifact's name."""
+
+    schema: str
+    """The file that holds the JSON Schema of the values."""
+    templates: tuple[str, ...]
+    """Patterns of the files that they are filled in."""
+
+
+@dataclass(frozen=True, kw_only=True)
 class Spec:
     """A release as it is wanted."""
 
@@ -48,6 +61,7 @@ class Spec:
     artifacts: tuple[Wanted, ...]
     """In the order of their names."""
     hooks: hooks.Hooks
+    values: ValuesWanted | None = None
     path: Path
     """The file that says so."""
 
@@ -75,6 +89,8 @@ def load(path: Path, *, lint: bool = False, pinned: bool = True) -> Spec:
         *obey(spec, ("release",), names.check_spaced),
         *obey(spec, ("version",), names.check_version),
         *obey_keys(spec, "artifacts", names.check_release),
+        *obey(spec, ("values", "schema"), names.check_path),
+        *_lint_patterns(spec),
         *(_lint(spec, path, pinned=pinned) if lint else ()),
     ]
     check(spec, schema(), further=further)
@@ -84,12 +100,28 @@ def load(path: Path, *, lint: bool = False, pinned: bool = True) -> Spec:
         version=value["version"],
         artifacts=tuple(_wanted(key, want) for key, want in sorted(value["artifacts"].items())),
         hooks=hooks.convert(value.get("hooks", {})),
+        values=_values(value.get("values")),
         path=path,
     )
 
 
 def _wanted(name: str, want: Mapping[str, Any]) -> Wanted:
     return Wanted(name=name, source=want["source"], want={key: want[key] for key in want if key != "source"})
+
+
+def _values(value: Mapping[str, Any] | None) -> ValuesWanted | None:
+    return ValuesWanted(schema=value["schema"], templates=tuple(value["templates"])) if value else None
+
+
+def _lint_patterns(spec: Document) -> Iterator[Problem]:
+    value = spec.value.get("values") if isinstance(spec.value, dict) else None
+    patterns = value.get("templates") if isinstance(value, dict) else None
+    for number, pattern in enumerate(patterns if isinstance(patterns, list) else ()):
+        if isinstance(pattern, str) and pattern:
+            try:
+                translated(pattern)
+            except UsageError as error:
+                yield Problem(steps=("values", "templates", number), message=error.message, hint=error.hint)
 
 
 def _lint(spec: Document, path: Path, *, pinned: bool) -> Iterator[Problem]:
@@ -150,6 +182,32 @@ def schema() -> dict[str, Any]:
             "hooks": {
                 "description": "Commands around the switch, sealed into the release.",
                 **hooks.schema(absolute=False),
+            },
+            "values": {
+                "description": "What a site fills in before it deploys the release.",
+                "type": "object",
+                "properties": {
+                    "schema": {
+                        "description": "The file of the release that holds the JSON Schema of the values.",
+                        "type": "string",
+                        "minLength": 1,
+                        "maxLength": names.PATH_MAX,
+                    },
+                    "templates": {
+                        "description": "Patterns of the files that values are filled in, as in a .gitignore.",
+                        "type": "array",
+                        "minItems": 1,
+                        "maxItems": PATTERNS_MAX,
+                        "items": {
+                            "description": "One pattern.",
+                            "type": "string",
+                            "minLength": 1,
+                            "maxLength": names.PATH_MAX,
+                        },
+                    },
+                },
+                "required": ["schema", "templates"],
+                "additionalProperties": False,
             },
         },
         "required": ["release", "version", "artifacts"],

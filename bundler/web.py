@@ -2,7 +2,7 @@
 
 Invariants:
 - TLS certificates are always verified, no step leads from https to http, and no request bears
-  credentials, except a proxy's own to that proxy.
+  credentials, except a proxy's own to that proxy, and those that a caller's line has for the very origin.
 - No message holds the query or the credentials of an address.
 """
 
@@ -14,7 +14,7 @@ import re
 import ssl
 from collections.abc import Iterator, Mapping
 from email.utils import parsedate_to_datetime
-from typing import NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 from urllib.parse import unquote, urljoin
 from urllib.request import getproxies, proxy_bypass
 
@@ -34,6 +34,9 @@ from urllib3.util import Timeout, make_headers, parse_url
 
 from sealift.errors import SealiftError, SourceError, UsageError
 from sealift.names import visible
+
+if TYPE_CHECKING:
+    from .line import Line
 
 REDIRECTS = 5
 CA_VARIABLES = ("SEALIFT_CA_FILE", "REQUESTS_CA_BUNDLE", "SSL_CERT_FILE")
@@ -92,18 +95,38 @@ def redacted(url: str) -> str:
     return visible(f"{parsed.scheme}://{parsed.netloc}{path}{'?…' if parsed.query is not None else ''}")[:300]
 
 
+def public(url: str) -> str:
+    """`url` as a lock may hold it, without credentials, query and fragment; empty where it is no address."""
+    try:
+        parsed = parse_url(url)
+    except LocationValueError:
+        return ""
+    return visible(parsed._replace(auth=None, query=None, fragment=None).url)
+
+
 @contextlib.contextmanager
-def answer(url: str, headers: Mapping[str, str], timeout: Timeout) -> Iterator[urllib3.BaseHTTPResponse]:
-    """The response to which `url` leads, its body unread."""
+def answer(
+    url: str, headers: Mapping[str, str], timeout: Timeout, *, line: Line | None = None
+) -> Iterator[urllib3.BaseHTTPResponse]:
+    """The response to which `url` leads, its body unread; its own `url` is the last address of the way.
+
+    Args:
+        url: an http or https address.
+        headers: what every host on the way is told.
+        timeout: how long to wait.
+        line: the connections to use and keep; without it each request opens its own.
+    """
     here = url
     for _ in range(REDIRECTS + 1):
-        with manager(here) as pools:
+        with contextlib.nullcontext(line.pools(here)) if line else manager(here) as pools:
+            said = {**headers, **line.headers(here)} if line else headers
             response = pools.request(
-                "GET", here, headers=headers, redirect=False, retries=False, timeout=timeout, preload_content=False
+                "GET", here, headers=said, redirect=False, retries=False, timeout=timeout, preload_content=False
             )
             try:
                 location = response.headers.get("location")
                 if response.status not in (301, 302, 303, 307, 308) or location is None:
+                    response.url = here
                     yield response
                     return
             finally:

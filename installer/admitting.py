@@ -183,6 +183,8 @@ def _check_room(bundle: Reader, opened: Opened, store: Store) -> None:
         for kind, blobs in opening.blobs_of(content)
         for blob in blobs
     }
+    statements = [content.release.provenance for content in opened.contents]
+    files |= {store.manifest(blob): blob.length for blob in statements if blob}
     for path, length in files.items():
         with contextlib.suppress(OSError):
             if path.stat().st_size == length:
@@ -210,11 +212,12 @@ def _keep_listings(bundle: Reader, content: Content, store: Store) -> None:
 
 
 def _keep_manifest(bundle: Reader, content: Content, store: Store) -> None:
-    said = content.part.release
-    if not sound(store.manifest(said), said):
-        manifest = bundle.read(bundle.find(f"manifests/{said.sha256}.json"))
-        check(manifest, said.sha256, f"{said.sha256}.json")
-        write_file(store.manifest(said), manifest)
+    """Keep a release manifest, and before it the statement of provenance that it names."""
+    for said in filter(None, (content.release.provenance, content.part.release)):
+        if not sound(store.manifest(said), said):
+            manifest = bundle.read(bundle.find(f"manifests/{said.sha256}.json"))
+            check(manifest, said.sha256, f"{said.sha256}.json")
+            write_file(store.manifest(said), manifest)
 
 
 class _Copies:

@@ -9,7 +9,7 @@ from __future__ import annotations
 import contextlib
 import secrets
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime
 
 import msgspec
@@ -18,17 +18,24 @@ from sealift.errors import DeployError, SealiftError, StoreError, StrandedError,
 from sealift.plugins import kinds
 from sealift.progress import Progress
 
+from .deployable import Deployable
 from .deployments import Deployed, Deployments, Journal, Phase, State
-from .environment import Environment
+from .environment import Environment, TargetWanted
+from .filling import Filling, filled
+from .filling import key as variant_key
 from .health import unhealthy
 from .hooking import run_hooks, variables
-from .imprints import Imprints
-from .planning import Plan, plan_apply, plan_rollback
+from .planning import Plan, former, plan_apply, plan_rollback, wanted
 from .site import Site
 from .state import Admitted
 from .store import Store
-from .targets import Sight, Staged, Target, Workplace, identity_of
-from .writing import Deployable
+from .strategies import Composed
+from .targets import Sight, Staged, Target, Workplace
+
+_CHANGED = (
+    "its filled files cannot be compared: a secret is another one now, or cannot be had; "
+    "apply again, so that it serves with what is so now"
+)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -58,42 +65,76 @@ class Installation:
         self.site = site
         self.deployments = Deployments(site.environments)
         self._store = Store(site.store)
-        imprints = Imprints(site.imprints)
-        self._workplace = Workplace(store=self._store, imprints=imprints, workers=workers, progress=progress)
+        self._workers = workers
+        self._progress = progress
         self._clock = clock
 
-    def targets(self, environment: Environment) -> list[Target]:
-        """The targets that an environment declares.
+    def targets(self, environment: Environment, operation: str | None = None) -> list[Target]:
+        """The targets of an environment, as its strategy puts them together."""
+        return [target for _, target in self._composed(environment, operation)]
+
+    def _composed(self, environment: Environment, operation: str | None = None) -> Composed:
+        """The targets of an environment, each with its kind.
+
+        Args:
+            environment: what is declared.
+            operation: the identity of the operation that they are for.
 
         Raises:
             UsageError: a kind is unknown.
         """
         known = kinds("installer.targets", "sealift.targets")
-        if unknown := sorted({wanted.kind for wanted in environment.targets} - known.keys()):
+        if unknown := sorted({each.kind for each in environment.targets} - known.keys()):
             raise UsageError(
                 f"environment {environment.name} has a target of the unknown kind {unknown[0]!r}",
                 hint="install what offered that kind when it was deployed",
             )
-        return [known[wanted.kind].target(wanted.settings, self._workplace) for wanted in environment.targets]
+        workplace = Workplace(
+            store=self._store,
+            workers=self._workers,
+            progress=self._progress,
+            environment=environment.name,
+            rooms=self.deployments.rooms(environment.name),
+            operation=operation,
+        )
+        strategies = kinds("installer.strategies", "sealift.strategies")
+        if (strategy := environment.strategy).kind not in strategies:
+            raise UsageError(
+                f"environment {environment.name} has the unknown strategy {strategy.kind!r}",
+                hint="install what offered that strategy when it was deployed",
+            )
 
-    def plan(self, environment: Environment) -> Plan:
+        def make(wanted: TargetWanted) -> Target:
+            target: Target = known[wanted.kind].target(wanted.settings, workplace)
+            return target
+
+        composed: Composed = strategies[strategy.kind].compose(strategy.settings, environment.targets, make, workplace)
+        return composed
+
+    def plan(self, environment: Environment, *, locked: bool = False) -> Plan:
         """What `apply` of this environment would do now.
+
+        Args:
+            environment: what is declared.
+            locked: whether the site's lock is held, so that what it lacks to fill templates may be made.
 
         Raises:
             UsageError: it cannot be done.
         """
         before = self.deployments.state(environment.name)
-        return plan_apply(environment, before, self.site.state, self._seen(environment), self._clock())
+        filling = self._filling(environment, wanted(environment, self.site.state), locked=locked)
+        return plan_apply(environment, before, self.site.state, self._seen(environment), self._clock(), filling)
 
-    def plan_rollback(self, name: str) -> Plan:
-        """What `rollback` of this environment would do now.
-
-        Raises:
-            UsageError: it cannot be done.
-        """
+    def plan_rollback(self, name: str, *, locked: bool = False) -> Plan:
+        """What `rollback` of this environment would do now; arguments and errors as for `plan`."""
         before = self.deployments.state(name)
-        seen = self._seen(before.previous.declared) if before.previous else []
-        return plan_rollback(before, self.site.state, seen, self._clock())
+        previous, admitted = former(before, self.site.state)
+        filling = self._filling(previous.declared, admitted, locked=locked)
+        return plan_rollback(before, self.site.state, self._seen(previous.declared), self._clock(), filling)
+
+    def _filling(self, environment: Environment, admitted: Admitted, *, locked: bool) -> Filling:
+        key = variant_key(self.site.path, make=locked)
+        return filled(environment, self._deployable(admitted), self._store, key)
 
     def apply(self, environment: Environment) -> Outcome:
         """Make the environment what it declares.
@@ -104,14 +145,14 @@ class Installation:
             DeployError: a hook or a health check fails; the former release serves.
             StrandedError: and it could not be returned.
         """
-        return self._operate(environment.name, lambda: self.plan(environment))
+        return self._operate(environment.name, lambda: self.plan(environment, locked=True))
 
     def rollback(self, name: str) -> Outcome:
         """Return the environment to the release that served before; raises as `apply`.
 
         Where this finishes a rollback that was killed, it is that rollback: it does not turn back once more.
         """
-        return self._operate(name, lambda: self.plan_rollback(name))
+        return self._operate(name, lambda: self.plan_rollback(name, locked=True))
 
     def recover(self, name: str) -> str | None:
         """Finish or undo what a killed operation left, the lock being held; say what was done.
@@ -130,7 +171,7 @@ class Installation:
             done = f"found the {journal.action} of {goal.label} checked but not recorded, and finished it"
         else:
             if journal.phase != "staging":
-                self._return(journal, self.targets(goal.declared), "it was interrupted")
+                self._return(journal, self.targets(goal.declared, journal.operation), "it was interrupted")
             self.deployments.end_journal(name)
             former = journal.before.current
             done = (
@@ -144,9 +185,8 @@ class Installation:
 
     def _serves(self, goal: Deployed) -> bool:
         """Whether a release serves at all its targets: not so where a disk that failed kept it from the record."""
-        identity = identity_of(goal.version, goal.manifest)
         with contextlib.suppress(UsageError):
-            return all(target.current() == identity for target in self.targets(goal.declared))
+            return all(target.current() == goal.identity for target in self.targets(goal.declared))
         return False
 
     def inspect(self, deployed: Deployed, *, deep: bool) -> list[tuple[Target, str | None]]:
@@ -158,13 +198,29 @@ class Installation:
                 if admitted is None:
                     found.append((target, f"the site no longer holds {deployed.label}"))
                 else:
-                    found.append((target, target.check(self._deployable(admitted), deep=deep)))
+                    deployable, whole = self._as_deployed(deployed, admitted, deep=deep)
+                    problem = target.check(deployable, deep=deep and whole)
+                    found.append((target, problem or (None if whole else _CHANGED)))
             except SealiftError as error:
                 found.append((target, error.message))
         return found
 
+    def _as_deployed(self, deployed: Deployed, admitted: Admitted, *, deep: bool) -> tuple[Deployable, bool]:
+        """A deployment with what was filled in it, and whether that could be made again: a secret may be another."""
+        deployable = replace(self._deployable(admitted), variant=deployed.variant)
+        if not deployed.variant or not deep:
+            return deployable, True
+        with contextlib.suppress(UsageError):
+            filling = self._filling(deployed.declared, admitted, locked=False)
+            if filling.variant == deployed.variant:
+                return replace(deployable, filled=filling.files), True
+        return deployable, False
+
     def _seen(self, environment: Environment) -> list[Sight]:
-        return [Sight(place=target.place, serving=target.current()) for target in self.targets(environment)]
+        return [
+            Sight(kind=kind, place=target.place, serving=target.current())
+            for kind, target in self._composed(environment)
+        ]
 
     def _operate(self, name: str, planned: Callable[[], Plan]) -> Outcome:
         with self.site.lock():
@@ -172,7 +228,7 @@ class Installation:
             recovered = self.recover(name)
             state = self.deployments.state(name)
             if journal and journal.action == "rollback" and state == journal.after and state.current:
-                plan = self.plan(state.current.declared)
+                plan = self.plan(state.current.declared, locked=True)
             else:
                 plan = planned()
             if not plan.pending:
@@ -200,10 +256,12 @@ class Installation:
             after=plan.after,
             served=tuple(step.before for step in plan.steps),
         )
-        targets = self.targets(plan.environment)
+        targets = self.targets(plan.environment, journal.operation)
         self.deployments.keep_journal(journal)
         with self._failing(journal, targets):
-            deployable = self._deployable(plan.admitted)
+            deployable = replace(
+                self._deployable(plan.admitted), filled=plan.filling.files, variant=plan.filling.variant
+            )
             staged = self._stage(plan, deployable, targets)
             run_hooks(plan, deployable.release, staged, "before")
             journal = self._advance(journal, "switching")
@@ -235,9 +293,9 @@ class Installation:
         total = sum(artifact.bytes for artifact in deployable.release.artifacts)
         staged = []
         for target in targets:
-            self._workplace.progress.start(f"deploying {plan.admitted.label} to {target.place}", total)
+            self._progress.start(f"deploying {plan.admitted.label} to {target.place}", total)
             staged.append(target.stage(deployable, former))
-            self._workplace.progress.finish()
+            self._progress.finish()
         return staged
 
     def _deployable(self, admitted: Admitted) -> Deployable:
@@ -251,7 +309,7 @@ class Installation:
         if admitted is None:
             return None
         with contextlib.suppress(SealiftError):
-            return self._deployable(admitted)
+            return replace(self._deployable(admitted), variant=before.current.variant)
         return None
 
     @contextlib.contextmanager

@@ -20,7 +20,7 @@ from .folder import STORE
 from .site import Site
 from .state import Admitted
 from .store import Store
-from .targets import Prunable, identity_of
+from .targets import Prunable
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -127,7 +127,7 @@ def _prune(installation: Installation) -> int:
     deployments = installation.deployments
     names = deployments.names()
     states = [deployments.state(name) for name in names]
-    keep = {identity_of(each.version, each.manifest) for name in names for each in _deployed(deployments, name)}
+    keep = {each.identity for name in names for each in _deployed(deployments, name)}
     removed = 0
     for state in states:
         if state.current and not deployments.journal(state.environment):

@@ -1,7 +1,8 @@
 """Running a site's or a release's own programs: bounded in time and output, with a clean environment.
 
 A program runs without a shell, in a session of its own, and gets nothing of our environment. When its
-time is over, or it has ended and left children, its whole process group is killed.
+time is over, or it has ended and left children, its whole process group is killed. What it writes is kept as one
+text, or, where it has to answer, its standard output apart from the rest.
 """
 
 from __future__ import annotations
@@ -15,6 +16,7 @@ import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import BinaryIO
 
 from sealift import interrupt
 
@@ -30,10 +32,26 @@ class Outcome:
     problem: str | None
     """What went wrong, in a few words; None where it exited with 0."""
     output: str
-    """The end of what it wrote."""
+    """The end of what it wrote; of one that answers, to its standard error."""
+    answer: bytes = b""
+    """All that a program that answers wrote to its standard output."""
+
+    @property
+    def words(self) -> str:
+        """The last line that it wrote."""
+        return self.output.strip().rpartition("\n")[2]
 
 
-def run(arguments: Sequence[str], *, timeout: float, folder: Path | None, variables: Mapping[str, str]) -> Outcome:
+def run(
+    arguments: Sequence[str],
+    *,
+    timeout: float,
+    folder: Path | None,
+    variables: Mapping[str, str],
+    asked: BinaryIO | None = None,
+    answer_max: int | None = None,
+    holding: Sequence[int] = (),
+) -> Outcome:
     """Run a program and wait for it.
 
     Args:
@@ -41,6 +59,9 @@ def run(arguments: Sequence[str], *, timeout: float, folder: Path | None, variab
         timeout: seconds after which it is killed.
         folder: where it runs; `/` by default.
         variables: what its environment holds besides PATH, LANG and HOME.
+        asked: a file that it reads as its standard input; nothing by default.
+        answer_max: bytes of its answer; with more of them it is killed. Without, it does not answer.
+        holding: descriptors that it holds too, such as a lock that outlives us with it.
     """
     environment = {"PATH": PATH, "LANG": "C.UTF-8", "HOME": os.environ.get("HOME", "/"), **variables}
     process: subprocess.Popen[bytes] | None = None
@@ -48,14 +69,15 @@ def run(arguments: Sequence[str], *, timeout: float, folder: Path | None, variab
         with interrupt.held_back():
             process = subprocess.Popen(
                 list(arguments),
-                stdin=subprocess.DEVNULL,
+                stdin=asked or subprocess.DEVNULL,
                 stdout=subprocess.PIPE,
-                stderr=subprocess.STDOUT,
+                stderr=subprocess.STDOUT if answer_max is None else subprocess.PIPE,
                 cwd=folder or "/",
                 env=environment,
                 start_new_session=True,
+                pass_fds=holding,
             )
-        output, in_time = _collect(process, time.monotonic() + timeout)
+        answer, output, in_time = _collect(process, time.monotonic() + timeout, answer_max)
     except OSError as error:
         if process is not None:
             raise
@@ -64,12 +86,14 @@ def run(arguments: Sequence[str], *, timeout: float, folder: Path | None, variab
         if process is not None:
             _end(process)
     text = output.decode("utf-8", "replace")
+    if answer_max is not None and len(answer) > answer_max:
+        return Outcome(problem=f"answered with more than {answer_max} bytes", output=text)
     if not in_time:
         return Outcome(problem=f"did not end within {timeout:g} seconds", output=text)
     if process.returncode:
         how = f"exit code {process.returncode}" if process.returncode > 0 else f"signal {-process.returncode}"
-        return Outcome(problem=f"failed with {how}", output=text)
-    return Outcome(problem=None, output=text)
+        return Outcome(problem=f"failed with {how}", output=text, answer=answer)
+    return Outcome(problem=None, output=text, answer=answer)
 
 
 def _end(process: subprocess.Popen[bytes]) -> None:
@@ -77,28 +101,41 @@ def _end(process: subprocess.Popen[bytes]) -> None:
     with contextlib.suppress(ProcessLookupError, PermissionError):
         os.killpg(process.pid, signal.SIGKILL)
     process.wait()
-    if process.stdout:
-        process.stdout.close()
+    for pipe in (process.stdout, process.stderr):
+        if pipe:
+            pipe.close()
 
 
-def _collect(process: subprocess.Popen[bytes], deadline: float) -> tuple[bytes, bool]:
-    """The end of the output, and whether the program ended in time; children that hold the pipe do not count."""
-    assert process.stdout is not None
-    kept = b""
+def _collect(process: subprocess.Popen[bytes], deadline: float, answer_max: int | None) -> tuple[bytes, bytes, bool]:
+    """The answer, the end of the output, and whether the program ended in time.
+
+    Children that hold the pipes do not count. Of an answer that is too long no more is read.
+    """
+    answer, kept = bytearray(), b""
     with selectors.DefaultSelector() as selector:
-        selector.register(process.stdout, selectors.EVENT_READ)
+        for pipe in (process.stdout, process.stderr):
+            if pipe:
+                selector.register(pipe, selectors.EVENT_READ)
         while True:
             ended = process.poll() is not None
-            if selector.select(0 if ended else min(0.05, max(0.0, deadline - time.monotonic()))):
-                part = os.read(process.stdout.fileno(), 1 << 16)
-                kept = (kept + part)[-OUTPUT_MAX:]
+            ready = selector.select(0 if ended else min(0.05, max(0.0, deadline - time.monotonic())))
+            for key, _ in ready:
+                part = os.read(key.fd, 1 << 16)
                 if not part:
-                    with contextlib.suppress(subprocess.TimeoutExpired):
-                        process.wait(max(0.0, deadline - time.monotonic()))
-                    return kept, process.poll() is not None
-                if time.monotonic() < deadline:
-                    continue
+                    selector.unregister(key.fileobj)
+                elif answer_max is not None and key.fileobj is process.stdout:
+                    answer += part
+                    if len(answer) > answer_max:
+                        return bytes(answer), kept, False
+                else:
+                    kept = (kept + part)[-OUTPUT_MAX:]
+            if not selector.get_map():
+                with contextlib.suppress(subprocess.TimeoutExpired):
+                    process.wait(max(0.0, deadline - time.monotonic()))
+                return bytes(answer), kept, process.poll() is not None
+            if ready and time.monotonic() < deadline:
+                continue
             if ended:
-                return kept, True
+                return bytes(answer), kept, True
             if time.monotonic() >= deadline:
-                return kept, False
+                return bytes(answer), kept, False

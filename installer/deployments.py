@@ -18,6 +18,7 @@ from sealift.errors import TrustError
 from sealift.names import check_release
 from sealift.reading import bounded
 
+from .deployable import identity_of
 from .environment import Environment, of
 
 FORMAT = 1
@@ -35,11 +36,18 @@ class Deployed(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
     environment: dict[str, Any]
     """What the environment declared then, so that a return needs no file."""
     time: datetime
+    variant: str = ""
+    """What tells it from the same release with other values; empty where the release has no templates."""
 
     @property
     def label(self) -> str:
         """`name@version`."""
         return f"{self.release}@{self.version}"
+
+    @property
+    def identity(self) -> str:
+        """What it is called at a target."""
+        return identity_of(self.version, self.manifest, self.variant)
 
     @property
     def declared(self) -> Environment:
@@ -103,6 +111,10 @@ class Deployments:
             TrustError: its journal is damaged.
         """
         return self._read(name, "journal.json", Journal)
+
+    def rooms(self, name: str) -> Path:
+        """The folder where an environment's targets may keep what they need to know."""
+        return self.folder / check_release(name) / "targets"
 
     def keep_state(self, state: State) -> None:
         """Make `state` the environment's, durably.

@@ -10,14 +10,18 @@ from __future__ import annotations
 import json
 import sys
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal
 
 from sealift import document, hooks, names
+from sealift.document import Document
 from sealift.plugins import kinds
 from sealift.schema import check, obey
 from sealift.subset import NAME_FORM, SPACED_FORM, VERSION_FORM, branch, name
+
+from . import secret
+from .secret import Reference
 
 TARGETS_MAX = 256
 CHECKS_MAX = 64
@@ -31,6 +35,15 @@ class TargetWanted:
     kind: str
     settings: Mapping[str, Any]
     """What the target is told: its keys without `kind`."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class StrategyWanted:
+    """How traffic moves to a new release."""
+
+    kind: str = "in-place"
+    settings: Mapping[str, Any] = field(default_factory=dict)
+    """What the strategy is told: its keys without `kind`."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -62,6 +75,8 @@ class HttpCheck:
 
 
 Check = CommandCheck | HttpCheck
+NOWHERE = Document(name="environment", value={}, values={}, keys={}, written={})
+"""What stands for the document of an environment that the site kept."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -77,11 +92,18 @@ class Environment:
     """In the order in which they are checked."""
     hooks: hooks.Hooks
     """The site's own; their programs are absolute paths."""
+    strategy: StrategyWanted = field(default_factory=lambda: StrategyWanted())
     policy: Literal["none"]
     path: Path
     """The file that says so."""
     declared: Mapping[str, Any]
     """The same as plain values, to be kept."""
+    values: Mapping[str, Any] = field(default_factory=dict)
+    """What is filled in the templates of the release."""
+    secrets: Mapping[str, Reference] = field(default_factory=dict)
+    """Where the secrets are that are filled in beside them."""
+    document: Document = field(default=NOWHERE, compare=False, repr=False)
+    """Where it says what, for messages."""
 
 
 def load(path: Path) -> Environment:
@@ -97,10 +119,10 @@ def load(path: Path) -> Environment:
         *obey(environment, ("version",), names.check_version),
     ]
     check(environment, schema(), further=further)
-    return of(environment.value, path)
+    return of(environment.value, path, environment)
 
 
-def of(value: Mapping[str, Any], path: Path) -> Environment:
+def of(value: Mapping[str, Any], path: Path, document: Document = NOWHERE) -> Environment:
     """The environment that `value` declares, which `load` has accepted, now or before."""
     return Environment(
         name=value["environment"],
@@ -109,14 +131,22 @@ def of(value: Mapping[str, Any], path: Path) -> Environment:
         targets=tuple(_target(target) for target in value["targets"]),
         health=tuple(_check(entry) for entry in value.get("health", ())),
         hooks=hooks.convert(value.get("hooks", {})),
+        strategy=_strategy(value.get("strategy", {"kind": "in-place"})),
         policy=value["policy"],
         path=path,
         declared=value,
+        values=value.get("values", {}),
+        secrets=secret.convert(value.get("secrets", {})),
+        document=document,
     )
 
 
 def _target(target: Mapping[str, Any]) -> TargetWanted:
     return TargetWanted(kind=target["kind"], settings={key: target[key] for key in target if key != "kind"})
+
+
+def _strategy(strategy: Mapping[str, Any]) -> StrategyWanted:
+    return StrategyWanted(kind=strategy["kind"], settings={key: strategy[key] for key in strategy if key != "kind"})
 
 
 def _check(entry: Mapping[str, Any]) -> Check:
@@ -130,6 +160,8 @@ def schema() -> dict[str, Any]:
     """The JSON Schema of an environment, with the keys of every target that is there."""
     targets = kinds("installer.targets", "sealift.targets")
     what = "What the release is deployed to; the other keys depend on it."
+    strategies = kinds("installer.strategies", "sealift.strategies")
+    how = "How traffic moves; the other keys depend on it."
     return {
         "$schema": "https://json-schema.org/draft/2020-12/schema",
         "title": "Sealift environment",
@@ -150,14 +182,23 @@ def schema() -> dict[str, Any]:
                     "oneOf": [branch("kind", kind, targets[kind].SCHEMA, what) for kind in targets],
                 },
             },
+            "values": {
+                "description": "What is filled in the templates of the release, as its own schema says.",
+                "type": "object",
+            },
+            "secrets": secret.schema(),
             "health": {
                 "description": "What must hold after the switch; where it does not, the former release returns.",
                 "type": "array",
                 "maxItems": CHECKS_MAX,
                 "items": {
                     "description": "One check, by command or by http.",
-                    "oneOf": [_health("command"), _health("http")],
+                    "oneOf": [health_schema("command"), health_schema("http")],
                 },
+            },
+            "strategy": {
+                "description": "How traffic moves to a new release; in-place where nothing is said.",
+                "oneOf": [branch("kind", kind, strategies[kind].SCHEMA, how) for kind in strategies],
             },
             "hooks": {
                 "description": "The site's own commands around the switch.",
@@ -174,7 +215,15 @@ def schema() -> dict[str, Any]:
     }
 
 
-def _health(kind: Literal["command", "http"]) -> dict[str, Any]:
+def health_schema(kind: Literal["command", "http", "path"]) -> dict[str, Any]:
+    """The JSON Schema of a health check by a command, by a URL, or by a path at an address that is known."""
+    status = {
+        "description": "The status that is wanted, 200 where nothing is said.",
+        "type": "integer",
+        "minimum": 100,
+        "maximum": 599,
+        "default": 200,
+    }
     own: dict[str, Any] = {
         "command": {
             "command": hooks.command("Healthy if this program exits with 0; no shell reads it.", absolute=True)
@@ -186,13 +235,16 @@ def _health(kind: Literal["command", "http"]) -> dict[str, Any]:
                 "maxLength": 2048,
                 "pattern": r"^https?://[A-Za-z0-9._:\[\]-]+([/?][!-~]*)?$",
             },
-            "status": {
-                "description": "The status that is wanted, 200 where nothing is said.",
-                "type": "integer",
-                "minimum": 100,
-                "maximum": 599,
-                "default": 200,
+            "status": status,
+        },
+        "path": {
+            "path": {
+                "description": "Healthy if a GET of this path at the slot's address answers with the status.",
+                "type": "string",
+                "maxLength": 2048,
+                "pattern": r"^/[!-~]*$",
             },
+            "status": status,
         },
     }[kind]
     return {

@@ -15,7 +15,7 @@ from .state import missing_state, read_marks
 STORE = ("packs", "trees", "index", "manifests")
 """The folders of the store, each for one kind of content file."""
 
-_OWN = {"lock", "store", "environments", "imprints"}
+_OWN = {"lock", "store", "environments"}
 _PARTIAL = (f"{TEMPORARY}state.json.", f"{TEMPORARY}marks.json.")
 
 

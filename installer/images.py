@@ -14,8 +14,8 @@ from sealift.oci.model import MANIFEST_MAX, Descriptor
 from sealift.oci.names import is_digest
 
 from .content import Contents
+from .deployable import Deployable
 from .store import Store
-from .writing import Deployable
 
 _HINT = "it was made by a faulty program: ask who exported it"
 
@@ -64,6 +64,25 @@ def images(deployable: Deployable, store: Store) -> tuple[Image, ...]:
         )
     contents = Contents(deployable, store, names)
     return tuple(_image(name, contents) for name in names)
+
+
+def root_of(deployable: Deployable, store: Store, artifact: str) -> str:
+    """The digest of the one image of an artifact, by which it is pinned.
+
+    Raises:
+        UsageError: there is no such artifact, or it holds several images.
+        IntegrityError: the store is damaged.
+        MalformedError: it is not the layout that it should be.
+    """
+    if artifact not in {each.name for each in deployable.release.artifacts if each.kind == "oci"}:
+        raise UsageError(
+            f"{deployable.release.label} has no image {visible(artifact)[:80]!r}", hint="name an artifact of images"
+        )
+    held = _image(artifact, Contents(deployable, store, [artifact]))
+    found = {root.descriptor.digest for root in held.roots if not (root.tag or "sha256-").startswith("sha256-")}
+    if len(found) != 1:
+        raise UsageError(f"artifact {artifact} of {deployable.release.label} holds {len(found)} images with a tag")
+    return found.pop()
 
 
 def _image(artifact: str, contents: Contents) -> Image:

@@ -5,15 +5,14 @@ inode, and cannot set either back but by turning the system's clock or by writin
 as only root can. So a file with its imprint still holds what was written then, and can be taken for the next release
 without being read. A file without, or any doubt about the record, means that it is hashed.
 
-The record lies in the site's folder, one file for each deployed folder: a line of JSON, then for each file of the
-trees, in their order, its inode and its time in nanoseconds, as 64-bit numbers.
+The record lies in the site's folder, one file for each deployed folder: its own digest and a newline, then for each
+file of the trees, in their order, its inode and its time in nanoseconds, as 64-bit numbers of this machine.
 """
 
 from __future__ import annotations
 
 import contextlib
 import os
-import sys
 import time
 from array import array
 from collections.abc import Iterable
@@ -23,9 +22,12 @@ import msgspec
 
 from sealift.digest import sha256
 from sealift.durable import TEMPORARY, make_folder, storing, write_file
+from sealift.errors import StoreError, TrustError
+from sealift.reading import bounded
 
 SUFFIX = ".imprint"
-_HEADING_MAX = 16 << 10
+_HEADING = 65
+"""Bytes before the numbers."""
 _TRIES, _PAUSE = 30, 0.004
 """How often, and how many seconds apart, it is tried whether the file system's clock has moved on."""
 
@@ -55,20 +57,14 @@ class Imprinted:
         return Imprint(*self._numbers[place : place + 2]) if place + 2 <= len(self._numbers) else None
 
 
-class _Heading(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    folder: str
-    sha256: str
-    """Of all that follows."""
-
-
 class Imprints:
-    """The records of all deployed folders."""
+    """The records of the folders at one place."""
 
-    def __init__(self, folder: Path) -> None:
+    def __init__(self, room: Path) -> None:
         """Take the folder of the records, which is made when it is needed."""
-        self._folder = folder
+        self._room = room
 
-    def take(self, made: Path, paths: Iterable[str], folder: Path) -> None:
+    def take(self, made: Path, paths: Iterable[str | None], identity: str) -> None:
         """Record a folder that is whole, and that nobody else can enter yet.
 
         Nothing is recorded where the file system's clock does not move on within a tenth of a second: then what
@@ -76,8 +72,8 @@ class Imprints:
 
         Args:
             made: the folder.
-            paths: its files, in the order of the trees.
-            folder: the name that it will have.
+            paths: its files, in the order of the trees; None for one that is not to be taken for another release.
+            identity: what it will be called.
 
         Raises:
             StoreError: the disk refuses.
@@ -87,73 +83,59 @@ class Imprints:
             root = os.open(made, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
             try:
                 for path in paths:
-                    status = os.stat(path, dir_fd=root, follow_symlinks=False)
-                    numbers.extend((status.st_ino, status.st_ctime_ns))
+                    if path is None:
+                        numbers.extend((0, 0))
+                    else:
+                        status = os.stat(path, dir_fd=root, follow_symlinks=False)
+                        numbers.extend((status.st_ino, status.st_ctime_ns))
             finally:
                 os.close(root)
             settled = _settled(made, max(numbers[1::2], default=0))
         if not settled:
-            self.forget(folder)
+            self._forget(identity)
             return
-        if sys.byteorder == "big":
-            numbers.byteswap()
         content = numbers.tobytes()
-        heading = msgspec.json.encode(_Heading(str(folder), sha256(content)))
-        make_folder(self._folder)
-        write_file(self._path(folder), heading + b"\n" + content, mode=0o600)
+        make_folder(self._room, mode=0o700)
+        write_file(self._path(identity), sha256(content).encode() + b"\n" + content, mode=0o600)
 
-    def find(self, folder: Path, files: int) -> Imprinted | None:
+    def find(self, identity: str, files: int) -> Imprinted | None:
         """The imprints of a deployed folder; None where there is no sound record of it.
 
         Args:
-            folder: the deployed folder.
+            identity: what it is called.
             files: how many files its release has.
         """
         try:
-            with self._path(folder).open("rb") as file:
-                line = file.readline(_HEADING_MAX)
-                content = file.read(16 * files + 1)
-            heading = msgspec.json.decode(line, type=_Heading)
-        except (OSError, msgspec.MsgspecError):
+            record = bounded(self._path(identity), _HEADING + 16 * files)
+        except (StoreError, TrustError):
             return None
-        if heading.folder != str(folder) or len(content) != 16 * files or sha256(content) != heading.sha256:
+        if record is None or len(record) != _HEADING + 16 * files:
             return None
-        numbers = array("Q", content)
-        if sys.byteorder == "big":
-            numbers.byteswap()
-        return Imprinted(numbers)
+        content = record[_HEADING:]
+        if record[:_HEADING] != sha256(content).encode() + b"\n":
+            return None
+        return Imprinted(array("Q", content))
 
-    def forget(self, folder: Path) -> None:
-        """Drop the record of a folder, if there is one.
+    def sweep(self, releases: Path) -> None:
+        """Drop the records of what lies no more in the folder `releases`, and what a kill left.
 
         Raises:
             StoreError: the disk refuses.
         """
-        path = self._path(folder)
+        if not self._room.is_dir():
+            return
+        with storing(self._room):
+            for path in self._room.iterdir():
+                if path.name.startswith(TEMPORARY) or (path.suffix == SUFFIX and not (releases / path.stem).is_dir()):
+                    path.unlink()
+
+    def _forget(self, identity: str) -> None:
+        path = self._path(identity)
         with storing(path), contextlib.suppress(FileNotFoundError):
             path.unlink()
 
-    def sweep(self) -> None:
-        """Drop the records of folders that are gone, and what a kill left.
-
-        Raises:
-            StoreError: the disk refuses.
-        """
-        if not self._folder.is_dir():
-            return
-        with storing(self._folder):
-            for path in self._folder.iterdir():
-                if path.name.startswith(TEMPORARY) or (path.suffix == SUFFIX and not _is_of_a_folder(path)):
-                    path.unlink()
-
-    def _path(self, folder: Path) -> Path:
-        return self._folder / f"{sha256(os.fsencode(folder))}{SUFFIX}"
-
-
-def _is_of_a_folder(path: Path) -> bool:
-    with path.open("rb") as file, contextlib.suppress(msgspec.MsgspecError):
-        return os.path.isdir(msgspec.json.decode(file.readline(_HEADING_MAX), type=_Heading).folder)
-    return False
+    def _path(self, identity: str) -> Path:
+        return self._room / f"{identity}{SUFFIX}"
 
 
 def _settled(folder: Path, newest: int) -> bool:

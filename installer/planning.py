@@ -11,9 +11,10 @@ from sealift.errors import UsageError
 
 from .deployments import Deployed, State
 from .environment import Environment
+from .filling import NOTHING, Filling
 from .state import Admitted
 from .state import State as SiteState
-from .targets import Sight, identity_of
+from .targets import Sight
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -41,6 +42,8 @@ class Plan:
     steps: tuple[Step, ...]
     rules: tuple[str, ...]
     """Each rule of the policy, and why it passes."""
+    filling: Filling = NOTHING
+    """What the values make of the release's templates."""
 
     @property
     def pending(self) -> bool:
@@ -49,10 +52,11 @@ class Plan:
 
     @property
     def _record_differs(self) -> bool:
-        current = self.before.current
+        current, goal = self.before.current, self.after.current
         return (
             current is None
-            or current.manifest != self.admitted.part.release.sha256
+            or goal is None
+            or current.identity != goal.identity
             or current.environment != self.environment.declared
         )
 
@@ -76,22 +80,16 @@ class Plan:
                 }
                 for step in self.steps
             ],
+            **({"filled": sorted("/".join(place) for place in self.filling.files)} if self.filling.files else {}),
             "policy": list(self.rules),
         }
 
 
-def plan_apply(environment: Environment, before: State, site: SiteState, seen: Sequence[Sight], now: datetime) -> Plan:
-    """What makes the environment what is declared.
-
-    Args:
-        environment: what is declared.
-        before: what it runs.
-        site: what the site admitted.
-        seen: what is seen at each of the declared targets.
-        now: the time of the deployment.
+def wanted(environment: Environment, site: SiteState) -> Admitted:
+    """The admitted release that an environment declares.
 
     Raises:
-        UsageError: the release was not admitted.
+        UsageError: the site has not admitted it.
     """
     admitted = site.release(environment.release, environment.version)
     if admitted is None:
@@ -102,39 +100,20 @@ def plan_apply(environment: Environment, before: State, site: SiteState, seen: S
             if has
             else "import a bundle that holds it: sealift-install import",
         )
-    deployed = Deployed(
-        release=admitted.name,
-        version=admitted.version,
-        manifest=admitted.part.release.sha256,
-        environment=dict(environment.declared),
-        time=now,
-    )
-    steps = _steps(environment, admitted, seen)
-    serving = before.current
-    again = serving is not None and serving.manifest == deployed.manifest
-    after = State(environment=environment.name, current=deployed, previous=before.previous if again else before.current)
-    return Plan(
-        action="apply",
-        environment=environment,
-        admitted=admitted,
-        before=before,
-        after=after,
-        steps=steps,
-        rules=("none: whatever this site has admitted may be deployed",),
-    )
+    return admitted
 
 
-def plan_rollback(before: State, site: SiteState, seen: Sequence[Sight], now: datetime) -> Plan:
-    """What returns the environment to the release that served before.
+def former(before: State, site: SiteState) -> tuple[Deployed, Admitted]:
+    """What an environment returns to.
 
     Raises:
-        UsageError: there is none, or the site no longer holds it.
+        UsageError: there is nothing, or the site no longer holds it.
     """
-    previous, current = before.previous, before.current
-    if previous is None or current is None:
+    previous = before.previous
+    if previous is None or before.current is None:
         raise UsageError(
             f"environment {before.environment} has no former release to return to"
-            if current
+            if before.current
             else f"nothing was deployed as environment {before.environment}, so there is no former release",
             hint="see which environments there are: sealift-install status; and what was deployed: "
             "sealift-install history",
@@ -144,37 +123,94 @@ def plan_rollback(before: State, site: SiteState, seen: Sequence[Sight], now: da
         raise UsageError(
             f"{previous.label} is no longer at this site", hint="import a bundle that holds it, then roll back again"
         )
+    return previous, admitted
+
+
+def plan_apply(
+    environment: Environment,
+    before: State,
+    site: SiteState,
+    seen: Sequence[Sight],
+    now: datetime,
+    filling: Filling = NOTHING,
+) -> Plan:
+    """What makes the environment what is declared.
+
+    Args:
+        environment: what is declared.
+        before: what it runs.
+        site: what the site admitted.
+        seen: what is seen at each of the declared targets.
+        now: the time of the deployment.
+        filling: what its values make of the release's templates.
+
+    Raises:
+        UsageError: the release was not admitted.
+    """
+    admitted = wanted(environment, site)
+    deployed = Deployed(
+        release=admitted.name,
+        version=admitted.version,
+        manifest=admitted.part.release.sha256,
+        environment=dict(environment.declared),
+        time=now,
+        variant=filling.variant,
+    )
+    steps = _steps(deployed, seen)
+    serving = before.current
+    again = serving is not None and serving.identity == deployed.identity
+    after = State(environment=environment.name, current=deployed, previous=before.previous if again else before.current)
+    return Plan(
+        action="apply",
+        environment=environment,
+        admitted=admitted,
+        before=before,
+        after=after,
+        steps=steps,
+        rules=("none: whatever this site has admitted may be deployed",),
+        filling=filling,
+    )
+
+
+def plan_rollback(
+    before: State, site: SiteState, seen: Sequence[Sight], now: datetime, filling: Filling = NOTHING
+) -> Plan:
+    """What returns the environment to the release that served before.
+
+    Raises:
+        UsageError: there is none, or the site no longer holds it.
+    """
+    previous, admitted = former(before, site)
     environment = previous.declared
+    deployed = Deployed(
+        release=previous.release,
+        version=previous.version,
+        manifest=previous.manifest,
+        environment=previous.environment,
+        time=now,
+        variant=filling.variant,
+    )
     return Plan(
         action="rollback",
         environment=environment,
         admitted=admitted,
         before=before,
-        after=State(
-            environment=before.environment,
-            current=Deployed(
-                release=previous.release,
-                version=previous.version,
-                manifest=previous.manifest,
-                environment=previous.environment,
-                time=now,
-            ),
-            previous=current,
-        ),
-        steps=_steps(environment, admitted, seen),
+        after=State(environment=before.environment, current=deployed, previous=before.current),
+        steps=_steps(deployed, seen),
         rules=("none: whatever this site has admitted may be deployed",),
+        filling=filling,
     )
 
 
-def _steps(environment: Environment, admitted: Admitted, seen: Sequence[Sight]) -> tuple[Step, ...]:
-    identity = identity_of(admitted.version, admitted.part.release.sha256)
+def _steps(deployed: Deployed, seen: Sequence[Sight]) -> tuple[Step, ...]:
+    identity = deployed.identity
     return tuple(
         Step(
-            kind=wanted.kind,
+            kind=sight.kind,
             place=sight.place,
             action="none" if sight.serving == identity else "switch",
             before=sight.serving,
             after=identity,
         )
-        for wanted, sight in zip(environment.targets, seen, strict=True)
+        for sight in seen
     )

@@ -2,17 +2,26 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+import contextlib
+import difflib
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
+from sealift.errors import UsageError
 from sealift.hooks import Hook
 from sealift.manifest import Release
 from sealift.tree import Entry, side_by_side
 
+from .deployable import Deployable
+from .filling import masked
 from .planning import Plan
 from .site import Site
+from .state import Admitted
 from .store import Store
+
+LINES_MAX = 2000
+"""Lines of a filled file up to which it is compared line by line."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -30,6 +39,8 @@ class Preview:
     """Each path that differs, with `added`, `removed` or `changed`."""
     hooks: tuple[tuple[str, tuple[tuple[str, ...], ...]], ...]
     """The programs before and after the switch."""
+    difference: tuple[str, ...] = ()
+    """Of the filled files, line by line, with a mask in place of each secret."""
 
     def document(self, with_files: bool) -> dict[str, Any]:
         """The preview as plain values."""
@@ -45,11 +56,18 @@ class Preview:
         }
         if with_files:
             said["changes"] = [{"path": path, "kind": kind} for kind, path in self.changes]
+        if self.difference:
+            said["difference"] = "\n".join(self.difference)
         return said
 
 
-def preview(plan: Plan, site: Site) -> Preview:
+def preview(plan: Plan, site: Site, *, with_difference: bool = False) -> Preview:
     """Compare the trees of what serves and of what will serve.
+
+    Args:
+        plan: what will be done.
+        site: where.
+        with_difference: whether to compare filled files line by line as well.
 
     Raises:
         IntegrityError: a tree in the store is damaged.
@@ -59,12 +77,14 @@ def preview(plan: Plan, site: Site) -> Preview:
     current = plan.before.current
     admitted = site.state.release(current.release, current.version) if current else None
     former = store.held(admitted.part) if admitted else None
+    filled_before = _filled_before(plan, store, former, admitted)
+    filled = {_path(release, place): content for place, content in plan.filling.masked.items()}
     changes = []
     same = 0
     for before, after in side_by_side(_entries(store, former), _entries(store, release)):
         path = (after or before or ("", None))[0]
         if before and after:
-            if before[1] == after[1]:
+            if before[1] == after[1] and filled_before.get(path) == filled.get(path):
                 same += after[1].type == "file"
             else:
                 changes.append(("changed", path))
@@ -82,7 +102,34 @@ def preview(plan: Plan, site: Site) -> Preview:
             ("before", _programs(release.hooks.before_switch + hooks.before_switch)),
             ("after", _programs(release.hooks.after_switch + hooks.after_switch)),
         ),
+        difference=tuple(_difference(filled_before, filled)) if with_difference else (),
     )
+
+
+def _filled_before(plan: Plan, store: Store, former: Release | None, admitted: Admitted | None) -> dict[str, bytes]:
+    """What is filled in what serves, masked; nothing where that cannot be made again."""
+    current = plan.before.current
+    if former and admitted and current and current.variant:
+        with contextlib.suppress(UsageError):
+            found = masked(current.declared, Deployable(release=former, part=admitted.part), store)
+            return {_path(former, place): content for place, content in found.items()}
+    return {}
+
+
+def _path(release: Release, place: tuple[str, str]) -> str:
+    artifact, path = place
+    return path if len(release.artifacts) == 1 else f"{artifact}/{path}"
+
+
+def _difference(before: Mapping[str, bytes], after: Mapping[str, bytes]) -> Iterator[str]:
+    for path in sorted(before.keys() | after.keys()):
+        old, new = (each.get(path, b"").decode(errors="replace").splitlines() for each in (before, after))
+        if max(len(old), len(new)) > LINES_MAX:
+            if old != new:
+                yield f"{path}: more than {LINES_MAX} lines, and not the same"
+            continue
+        names = (path if path in before else "/dev/null", path if path in after else "/dev/null")
+        yield from difflib.unified_diff(old, new, *names, lineterm="")
 
 
 def _entries(store: Store, release: Release | None) -> Iterator[tuple[str, Entry]]:

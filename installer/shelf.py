@@ -22,15 +22,16 @@ from sealift.names import VERSION
 
 CURRENT, RELEASES = "current", "releases"
 _IDENTITY = re.compile(f"(?:{VERSION.pattern})-[0-9a-f]{{12}}")
-"""What `targets.identity_of` gives: nothing else in the folder is ours to remove."""
+"""What `deployable.identity_of` gives: nothing else in the folder is ours to remove."""
 
 
 class Shelf:
     """A folder of releases with the link to the one that serves."""
 
-    def __init__(self, root: Path) -> None:
+    def __init__(self, root: Path, folder: str = RELEASES) -> None:
+        """Take where it is, and what the folder is called that `current` leads into."""
         self.root = root
-        self.releases = root / RELEASES
+        self.releases = root / folder
 
     def current(self) -> str | None:
         """The folder that `current` links to; None where there is no link, or the folder is gone.
@@ -53,7 +54,7 @@ class Shelf:
                     hint="move it away, or name another path in the environment",
                 )
             folder, name = os.path.split(os.readlink(link))
-        if folder != RELEASES or not name or name.startswith("."):
+        if folder != self.releases.name or not name or name.startswith("."):
             raise UsageError(
                 f"{link} links to something that sealift did not deploy",
                 hint="move it away, or name another path in the environment",
@@ -116,7 +117,7 @@ class Shelf:
             else:
                 (self.releases / identity).stat()
                 try:
-                    os.symlink(f"{RELEASES}/{identity}", new)
+                    os.symlink(f"{self.releases.name}/{identity}", new)
                     os.replace(new, link)
                 except BaseException:
                     with contextlib.suppress(OSError):

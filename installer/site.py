@@ -1,7 +1,6 @@
 """A site: one folder that holds what an isolated place trusts, admitted and did.
 
     lock  state.json  marks.json  ledger.jsonl  store/{packs,trees,index,manifests}/  environments/<name>/
-    imprints/
 
 Every change happens under the lock and in one order: the state (the rename of `state.json` is the commit), the
 commit's events in the ledger, the marks. After a kill or a failure at any point the site is either as before
@@ -83,11 +82,6 @@ class Site:
     def store(self) -> Path:
         """The folder of the store."""
         return self.path / "store"
-
-    @property
-    def imprints(self) -> Path:
-        """The folder that has what the file system said of deployed files."""
-        return self.path / "imprints"
 
     @property
     def environments(self) -> Path:

@@ -19,6 +19,8 @@ from sealift.errors import IntegrityError
 from sealift.index import Frame
 from sealift.listing import Blob, ListingBlob, file_name
 from sealift.manifest import Artifact, Part, Release
+from sealift.provenance import Statement
+from sealift.provenance import parse as parse_provenance
 from sealift.reading import bounded
 from sealift.tree import Entry
 
@@ -84,6 +86,18 @@ class Store:
         """
         return trees.entries(_load(self.tree(artifact.tree), artifact.tree), artifact.tree, artifact.digest)
 
+    def provenance(self, release: Release) -> Statement | None:
+        """Where an admitted release came from; None where nobody says so.
+
+        Raises:
+            IntegrityError: the statement is missing or damaged.
+            MalformedError: it is none.
+        """
+        blob = release.provenance
+        if blob is None:
+            return None
+        return parse_provenance(_load(self.manifest(blob), blob), f"the provenance of {release.label}")
+
     def frames(self, blob: ListingBlob) -> Iterator[Frame]:
         """The frames of an admitted index.
 
@@ -99,8 +113,11 @@ class Store:
             IntegrityError: its release manifest is missing or damaged.
         """
         yield self.manifest(part.release), part.release
+        release = self.held(part)
+        if release.provenance:
+            yield self.manifest(release.provenance), release.provenance
         yield self.index(part.index), part.index
-        for artifact in self.held(part).artifacts:
+        for artifact in release.artifacts:
             yield self.tree(artifact.tree), artifact.tree
         for pack in part.packs:
             yield self.pack(pack), pack

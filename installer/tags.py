@@ -33,18 +33,6 @@ class Tags(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True
     before: dict[str, _Digest | None]
 
 
-class Switch(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """A switch that is under way."""
-
-    leaving: str | None
-    """The release whose tags stood when it began."""
-    to: str | None
-
-    def left(self, identity: str | None) -> str | None:
-        """The release that is left when the next switch leads to `identity`."""
-        return self.leaving if self.to in (None, identity) else self.to
-
-
 def split(key: str) -> tuple[str, str]:
     """The repository and the tag of a key."""
     repository, _, tag = key.rpartition(":")

@@ -5,6 +5,8 @@ decompress it and write the pieces where they belong. A chunk that appears again
 it was written first. What a former release's folder holds unchanged can be cloned from there instead:
 the clone, which nobody else can reach, is hashed before it counts, or its origin has the imprint that it had.
 
+Templates that values are filled in are written as they are sealed, and replaced at the end.
+
 The destination must be a new folder that only this process can enter.
 """
 
@@ -13,6 +15,7 @@ from __future__ import annotations
 import ctypes
 import itertools
 import os
+import stat
 from array import array
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
@@ -22,10 +25,11 @@ from sealift.crew import Crew
 from sealift.durable import storing
 from sealift.errors import IntegrityError
 from sealift.index import HOLE
-from sealift.manifest import Part, Release
+from sealift.manifest import Release
 from sealift.progress import Progress
 from sealift.tree import Entry, position
 
+from .deployable import Deployable
 from .imprints import Imprint, Imprinted
 from .placing import CopyTask, FrameTask, Piece, Reuse, ReuseTask, placing
 from .store import Store
@@ -33,18 +37,6 @@ from .store import Store
 _MANY = 100_000
 """Files from which on memory counts for more than a further look at the trees."""
 _BATCH = 256
-
-
-@dataclass(frozen=True, kw_only=True)
-class Deployable:
-    """An admitted release, and where its content lies in the store."""
-
-    release: Release
-    part: Part
-
-    def folder_of(self, artifact: str) -> str:
-        """The prefix of an artifact's paths: none when it is the only one, else a folder of its name."""
-        return "" if len(self.release.artifacts) == 1 else f"{artifact}/"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -77,6 +69,7 @@ def write(
     work = placing(destination, former.folder if former else None, former.reuse if former else "none")
     with Crew(workers, work) as crew:
         writer.run(crew)
+    _fill(deployable, destination)
     sync_file_system(destination)
     return writer.reused
 
@@ -266,13 +259,25 @@ def _never(_: Entry) -> None:
     return None
 
 
-def files_of(deployable: Deployable, store: Store) -> Iterator[str]:
-    """The paths of a release's files below the folder that it is written to, in the order of its trees."""
+def sealed_files(deployable: Deployable, store: Store) -> Iterator[str | None]:
+    """The paths of a release's files below its folder, in the order of its trees; None for one that was filled in."""
     for artifact in deployable.release.artifacts:
         prefix = deployable.folder_of(artifact.name)
         for entry in store.entries(artifact):
             if entry.type == "file":
-                yield prefix + entry.path
+                yield None if (artifact.name, entry.path) in deployable.filled else prefix + entry.path
+
+
+def _fill(deployable: Deployable, destination: Path) -> None:
+    """Put what values made of templates in place of them; never into a file that has another name elsewhere."""
+    for (artifact, inner), content in deployable.filled.items():
+        path = destination / (deployable.folder_of(artifact) + inner)
+        with storing(path):
+            mode = stat.S_IMODE(os.stat(path, follow_symlinks=False).st_mode)
+            os.unlink(path)
+            with open(path, "xb") as file:
+                os.fchmod(file.fileno(), mode)
+                file.write(content)
 
 
 def _create(path: str, mode: int) -> None:

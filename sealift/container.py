@@ -27,7 +27,7 @@ HINT = "SEALIFT.json"
 _KINDS: Mapping[str, tuple[re.Pattern[str], int, int]] = {
     "hint": (re.compile(r"SEALIFT\.json"), 256 << 10, 1),
     "metadata": (re.compile(r"metadata/(?:[1-9][0-9]{0,15}\.)?[a-z0-9][a-z0-9_-]{0,63}\.json"), 8 << 20, 2048),
-    "manifest": (re.compile(r"manifests/[0-9a-f]{64}\.json"), 16 << 20, 2048),
+    "manifest": (re.compile(r"manifests/[0-9a-f]{64}\.json"), 16 << 20, 4096),
     "tree": (re.compile(r"trees/[0-9a-f]{64}\.zst"), 256 << 20, 65536),
     "index": (re.compile(r"index/[0-9a-f]{64}\.zst"), 256 << 20, 1024),
     "pack": (re.compile(r"packs/[0-9a-f]{64}\.zst"), 1 << 30, 1 << 18),

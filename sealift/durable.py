@@ -163,8 +163,10 @@ def make_folder(path: Path, *, mode: int = 0o755) -> None:
 
 
 @contextlib.contextmanager
-def locked(path: Path, *, what: str, wait: float = 0.0) -> Iterator[None]:
+def locked(path: Path, *, what: str, wait: float = 0.0) -> Iterator[int]:
     """Hold the exclusive lock of the file `path` (flock: gone with the process, so never stale).
+
+    It yields the lock's descriptor: a program that is given it holds the lock until it has ended as well.
 
     Args:
         path: the lock file; created when missing.
@@ -189,6 +191,6 @@ def locked(path: Path, *, what: str, wait: float = 0.0) -> Iterator[None]:
                         hint="wait until it has ended, then run this again",
                     ) from error
                 time.sleep(0.05)
-        yield
+        yield descriptor
     finally:
         os.close(descriptor)

@@ -15,7 +15,7 @@ from .digest import check_form, sha256
 from .errors import MalformedError
 from .hooks import NONE, Hooks
 from .listing import CONTENT_MAX, LISTING_MAX, Blob, ListingBlob, decode
-from .names import check_release, check_spaced, check_version
+from .names import check_path, check_release, check_spaced, check_version, visible
 
 MANIFEST_MAX = 16 << 20
 """Bytes of a manifest at most."""
@@ -23,7 +23,9 @@ PACK_MAX = 1 << 30
 """Bytes of a pack at most."""
 AUDIENCE_MAX = 1000
 """Sites that a bundle may be for."""
-Kind = Literal["files", "oci"]
+Kind = Literal["files", "oci", "wheels", "npm", "debs"]
+TEMPLATES_MAX = 4096
+"""Templates of a release."""
 BASES_MAX = 8
 """Releases that a difference refers to at most."""
 T = TypeVar("T", bound=msgspec.Struct)
@@ -38,13 +40,23 @@ class Artifact(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
 
     name: str
     kind: Kind
-    """How it is to be deployed: as the files that they are, or as images and the like in an OCI layout."""
+    """How it is to be deployed: as the files that they are, as images and the like in an OCI layout, or as Python,
+    npm or Debian packages."""
     digest: str
     """SHA-256 of the tree's content: the artifact's identity, whatever compressed it."""
     tree: ListingBlob
     files: int
     bytes: int
     """Bytes of all its files."""
+
+
+class Values(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """What a site fills in before it deploys the release. Paths are those of `Release.place`."""
+
+    schema: str
+    """The file that holds the JSON Schema of the values."""
+    templates: tuple[str, ...]
+    """The files that values are filled in, ascending."""
 
 
 class Release(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True, omit_defaults=True):
@@ -56,11 +68,24 @@ class Release(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=T
     version: str
     artifacts: tuple[Artifact, ...]
     hooks: Hooks = NONE
+    values: Values | None = None
+    provenance: Blob | None = None
+    """The file of the statement that says where the artifacts came from (`sealift.provenance`)."""
 
     @property
     def label(self) -> str:
         """`name@version`."""
         return f"{self.name}@{self.version}"
+
+    def place(self, path: str) -> tuple[Artifact, str] | None:
+        """The artifact that a path of the release lies in, and the path there; None where there is no such artifact.
+
+        With several artifacts, a path of the release begins with the artifact's name.
+        """
+        if len(self.artifacts) == 1:
+            return self.artifacts[0], path
+        name, _, inner = path.partition("/")
+        return next(((each, inner) for each in self.artifacts if each.name == name and inner), None)
 
 
 class ReleaseBlob(Blob, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -124,6 +149,8 @@ def release(content: bytes) -> Release:
         raise MalformedError("the release manifest has no artifacts, or not in order")
     if manifest.hooks == NONE and manifest.hooks is not NONE:
         raise MalformedError("the release manifest has hooks without any command")
+    if manifest.provenance is not None:
+        _check_blob(manifest.provenance, MANIFEST_MAX)
     for artifact in manifest.artifacts:
         check_release(artifact.name)
         check_form(artifact.digest, f"artifact {artifact.name}")
@@ -132,6 +159,8 @@ def release(content: bytes) -> Release:
             raise MalformedError(f"artifact {artifact.name} has a negative size")
     if sum(artifact.tree.size for artifact in manifest.artifacts) > CONTENT_MAX:
         raise MalformedError(f"the trees of the release have more than {CONTENT_MAX} bytes together")
+    if manifest.values:
+        _check_values(manifest, manifest.values)
     return manifest
 
 
@@ -159,6 +188,18 @@ def bundle(content: bytes) -> Bundle:
     if len({(part.release.name, part.release.version) for part in manifest.parts}) != len(manifest.parts):
         raise MalformedError("the bundle manifest has a release twice")
     return manifest
+
+
+def _check_values(manifest: Release, values: Values) -> None:
+    if not values.templates or list(values.templates) != sorted(set(values.templates)):
+        raise MalformedError("the release manifest has values without templates, or not in order")
+    if len(values.templates) > TEMPLATES_MAX:
+        raise MalformedError(f"the release manifest has more than {TEMPLATES_MAX} templates")
+    for path in (values.schema, *values.templates):
+        check_path(path)
+        found = manifest.place(path)
+        if found is None or found[0].kind != "files":
+            raise MalformedError(f"the release manifest names {visible(path)!r}, which no artifact of files can hold")
 
 
 def _check_difference(part: Part) -> None:

@@ -121,6 +121,7 @@ def _content(bundle: Reader, part: Part, refreshed: Refreshed) -> Content:
         raise MalformedError(f"the difference to {what} does not have one tree for each artifact")
     if (release.name, release.version) != (said.name, said.version):
         raise TrustError(f"{what} calls itself {release.label}", hint="ask for a new export")
+    provenance(bundle, release)
     target = refreshed.target(path)
     sealed = (target.custom or {}).get("sealift", {}) if target else {}
     published = str(sealed.get("published", "")) if isinstance(sealed, dict) else ""
@@ -144,11 +145,37 @@ def member_of(bundle: Reader, kind: str, blob: Blob) -> Member:
     return _of(bundle, f"{kind}/{file_name(blob)}", blob)
 
 
+def provenance_member(bundle: Reader, blob: Blob) -> Member:
+    """The member that holds the statement of a release's provenance.
+
+    Raises:
+        MalformedError: it is missing.
+        IntegrityError: it has another size.
+    """
+    return _of(bundle, f"manifests/{blob.sha256}.json", blob)
+
+
+def provenance(bundle: Reader, release: Release) -> bytes | None:
+    """The statement of a release's provenance, its digest checked; None where the release has none.
+
+    Raises:
+        MalformedError: it is missing.
+        IntegrityError: it does not match its digest.
+    """
+    if release.provenance is None:
+        return None
+    content = bundle.read(provenance_member(bundle, release.provenance))
+    check(content, release.provenance.sha256, f"the provenance of {release.label}")
+    return content
+
+
 def _check_members(bundle: Reader, manifest: Member, contents: tuple[Content, ...]) -> None:
     """Refuse members that nothing signed asks for, and miss none."""
     expected = {manifest.name}
     for content in contents:
         expected.add(f"manifests/{content.part.release.sha256}.json")
+        if content.release.provenance:
+            expected.add(provenance_member(bundle, content.release.provenance).name)
         for kind, blobs in blobs_of(content):
             expected.update(member_of(bundle, kind, blob).name for blob in blobs)
     for member in bundle.members:

@@ -7,7 +7,10 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
+from gitserver import GitServer, git_server
+from gnupg import gnupg_home
 from registries import Running, registry
+from stores import Store, missing, shared
 from worlds import NOW, Connected, Isolated
 
 from bundler.depot import Depot
@@ -25,6 +28,8 @@ _LOOKED_AT = {
     "XDG_RUNTIME_DIR",
 }
 """Variables that say where credentials, certificates and configurations of registries are."""
+
+StoreOf = Callable[[str], Store]
 
 
 @pytest.fixture
@@ -83,6 +88,20 @@ def token_registry(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Running
         yield running
 
 
+@pytest.fixture(scope="session")
+def https_git(tmp_path_factory: pytest.TempPathFactory) -> Iterator[GitServer]:
+    """A git server with TLS, for those with a password; tests make repositories of their own."""
+    with git_server(tmp_path_factory.mktemp("https-git")) as server:
+        yield server
+
+
+@pytest.fixture(scope="session")
+def gnupg(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
+    """A GnuPG home with keys."""
+    with gnupg_home(tmp_path_factory.mktemp("gnupg")) as home:
+        yield home
+
+
 @pytest.fixture
 def quiet_home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """A home without credentials and configurations, and no proxy; what this machine has is not looked at."""
@@ -93,3 +112,25 @@ def quiet_home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
             monkeypatch.delenv(name)
     monkeypatch.setenv("HOME", str(home))
     return home
+
+
+@pytest.fixture
+def store_of(quiet_home: Path, tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.MonkeyPatch) -> StoreOf:
+    """Gives a prefix of the session's store of a kind, with its credentials in the environment."""
+    base = tmp_path_factory.getbasetemp()
+    folder = base.parent if "PYTEST_XDIST_WORKER" in os.environ else base
+
+    def give(kind: str) -> Store:
+        if lacking := missing(kind):
+            if os.environ.get("SEALIFT_REQUIRE_ALL"):
+                pytest.fail(f"{lacking[0]} is missing: run `make tools`")
+            pytest.skip(f"{lacking[0]} is missing: run `make tools`")
+        for name in list(os.environ):
+            if name.startswith(("AWS_", "AZURE_", "OSS_", "ALIBABA_CLOUD_")):
+                monkeypatch.delenv(name)
+        store = shared(kind, folder)
+        for name, value in store.environment.items():
+            monkeypatch.setenv(name, value)
+        return store
+
+    return give

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -13,6 +14,7 @@ from sealift.cli import command, count, emit, json_option, safe, size, table, ut
 from .options import anchor_options
 
 if TYPE_CHECKING:
+    from sealift.provenance import Statement
     from sealift.tree import Entry
 
     from ..holding import Holding
@@ -21,15 +23,22 @@ if TYPE_CHECKING:
 @command(
     example="""
     sealift-bundle inspect shop-1.0.0.sealift
-    sealift-bundle inspect shop@1.0.0 --depot depot --files
+    sealift-bundle inspect shop@1.0.0 --depot depot --files --provenance
     """
 )
 @click.argument("what", metavar="BUNDLE|NAME@VERSION")
 @anchor_options
 @click.option("--files", "with_files", is_flag=True, help="List every file.")
+@click.option("--provenance", "with_provenance", is_flag=True, help="Show where each artifact came from.")
 @json_option
 def inspect(
-    what: str, depot: Path | None, root: Path | None, fingerprint: str | None, with_files: bool, as_json: bool
+    what: str,
+    depot: Path | None,
+    root: Path | None,
+    fingerprint: str | None,
+    with_files: bool,
+    with_provenance: bool,
+    as_json: bool,
 ) -> None:
     """Show what a bundle or a published release holds.
 
@@ -40,13 +49,14 @@ def inspect(
 
     from ..holding import Anchor, holdings, in_bundle, open_bundle
 
+    shown = _Shown(files=with_files, provenance=with_provenance)
     anchor, now = Anchor(root=root, fingerprint=fingerprint, depot=depot), utc_now()
     if not os.path.exists(what):
         with holdings(what, anchor, now) as held:
             emit(
-                {"releases": [_document(each, with_files) for each in held]},
+                {"releases": [_document(each, shown) for each in held]},
                 as_json,
-                "\n\n".join(_text(each, with_files) for each in held),
+                "\n\n".join(_text(each, shown) for each in held),
             )
         return
     with open_bundle(Path(what), anchor, now) as (bundle, opened):
@@ -63,7 +73,7 @@ def inspect(
             "purpose": opened.refreshed.purpose,
             "audience": list(opened.manifest.audience),
             "anchored": anchor.given,
-            "releases": [_document(each, with_files) for each in held],
+            "releases": [_document(each, shown) for each in held],
         }
         whose = "the root that you named" if anchor.given else "the root inside the bundle: compare its fingerprint"
         head = [
@@ -76,10 +86,21 @@ def inspect(
             f"root fingerprint {first}",
             "",
         ]
-        emit(document, as_json, "\n".join(head) + "\n\n".join(_text(each, with_files) for each in held))
+        emit(document, as_json, "\n".join(head) + "\n\n".join(_text(each, shown) for each in held))
 
 
-def _document(held: Holding, with_files: bool) -> dict[str, Any]:
+@dataclass(frozen=True, kw_only=True)
+class _Shown:
+    """What is shown beside the artifacts."""
+
+    files: bool
+    provenance: bool
+
+
+def _document(held: Holding, shown: _Shown) -> dict[str, Any]:
+    from sealift import provenance
+
+    statement = _statement(held) if shown.provenance else None
     artifacts = []
     for artifact in held.release.artifacts:
         said: dict[str, Any] = {
@@ -89,7 +110,7 @@ def _document(held: Holding, with_files: bool) -> dict[str, Any]:
             "files": artifact.files,
             "bytes": artifact.bytes,
         }
-        if with_files:
+        if shown.files:
             said["entries"] = [_entry(entry) for entry in held.entries(artifact)]
         artifacts.append(said)
     return {
@@ -104,7 +125,22 @@ def _document(held: Holding, with_files: bool) -> dict[str, Any]:
             "before-switch": [list(hook.run) for hook in held.release.hooks.before_switch],
             "after-switch": [list(hook.run) for hook in held.release.hooks.after_switch],
         },
+        **_values(held),
+        **({"provenance": statement and provenance.document(statement)} if shown.provenance else {}),
     }
+
+
+def _values(held: Holding) -> dict[str, Any]:
+    """What a site fills in; nothing where the release has no templates."""
+    values = held.release.values
+    return {"values": {"schema": values.schema, "templates": list(values.templates)}} if values else {}
+
+
+def _statement(held: Holding) -> Statement | None:
+    from sealift import provenance
+
+    content = held.provenance()
+    return None if content is None else provenance.parse(content, f"the provenance of {held.release.label}")
 
 
 def _difference(held: Holding) -> dict[str, Any]:
@@ -142,8 +178,8 @@ def _entry(entry: Entry) -> dict[str, object]:
     return said
 
 
-def _text(held: Holding, with_files: bool) -> str:
-    rows = [
+def _text(held: Holding, shown: _Shown) -> str:
+    artifacts = [
         (
             artifact.name,
             artifact.kind,
@@ -157,23 +193,30 @@ def _text(held: Holding, with_files: bool) -> str:
     lines = [
         f"release {held.release.label}, published {held.published}",
         f"content packed to {size(packed)} in {count(len(held.part.packs), 'pack')}",
-        table(rows, header=("artifact", "kind", "files", "size", "digest"), right=(2, 3)),
+        table(artifacts, header=("artifact", "kind", "files", "size", "digest"), right=(2, 3)),
     ]
-    if said := _difference(held).get("difference"):
+    if left := _difference(held).get("difference"):
         bases = [
             f"{base['name']}@{base['version']} ({count(base['chunks_referred_to'], 'reference')})"
-            for base in said["base"]
+            for base in left["base"]
         ]
         lines += [
             f"a difference, for sites that hold {', '.join(bases)}",
-            f"leaves out {size(said['left_out_bytes'])} of {size(said['left_out_bytes'] + said['new_bytes'])}; "
-            f"{size(said['referring_bytes'])} of the new content is compressed against what the site holds",
+            f"leaves out {size(left['left_out_bytes'])} of {size(left['left_out_bytes'] + left['new_bytes'])}; "
+            f"{size(left['referring_bytes'])} of the new content is compressed against what the site holds",
         ]
     for moment, hooks in (("before", held.release.hooks.before_switch), ("after", held.release.hooks.after_switch)):
         lines += [f"hook {moment} the switch: {safe(' '.join(hook.run))}" for hook in hooks]
-    if with_files:
+    if values := held.release.values:
+        lines.append(f"filled at the site: {count(len(values.templates), 'template')}, by {safe(values.schema)}")
+        lines += [f"  {safe(path)}" for path in values.templates if shown.files]
+    if shown.files:
         for artifact in held.release.artifacts:
             lines += ["", f"{artifact.name}:", table([_row(entry) for entry in held.entries(artifact)], right=(1,))]
+    if shown.provenance:
+        from sealift import provenance
+
+        lines += ["", provenance.text(_statement(held))]
     return "\n".join(lines)
 
 

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+from datetime import UTC, datetime
 from pathlib import Path
 
 import click
 
-from sealift.cli import Bar, command, emit, json_option, quiet_option, safe, table, threads_option, workers
+from sealift.cli import Bar, command, emit, json_option, quiet_option, safe, table, threads_option, utc_now, workers
 
-from .options import depot_option
+from .options import depot_option, source_date_epoch
 
 
 @command(
@@ -35,11 +36,16 @@ def lock(file: Path, only_check: bool, depot: Path | None, threads: int | None, 
     from ..sealing import Effort
     from ..spec import load
 
+    epoch = source_date_epoch()
+    now = utc_now() if epoch is None else datetime.fromtimestamp(epoch, UTC)
     spec = load(file, lint=True, pinned=only_check)
     held = Depot(depot) if depot else None
     with Bar(quiet=quiet) as bar:
-        work = check if only_check else resolve
-        path, locked = work(spec, effort=Effort(level=1, threads=workers(threads)), progress=bar, depot=held)
+        effort = Effort(level=1, threads=workers(threads))
+        if only_check:
+            path, locked = check(spec, effort=effort, progress=bar, depot=held)
+        else:
+            path, locked = resolve(spec, effort=effort, progress=bar, now=now, depot=held)
     rows = [(name, artifact.source, f"sha256:{artifact.digest}") for name, artifact in sorted(locked.artifacts.items())]
     document = {
         "lock": str(path),

@@ -7,9 +7,11 @@ A source module offers three names:
   tree: depth first, a folder before what is in it, siblings sorted by the UTF-8 bytes of their names.
 - `pin(want, workshop)`: the keys that `lock` adds to what the spec says, so that it stays the same.
 
-It may offer three more:
+It may offer four more:
 
 - `KIND`: the kind of the artifacts that it makes, where it is another than `files`; `kind_made_by` asks for it.
+- `traces(want)`: where what it collects comes from, as `Trace`, by what the spec says and the lock pins alone;
+  `traces_of` asks for it. Where it is missing, the release's provenance says the artifact's own digest.
 - `lint(want, base, *, pinned)`: what it can say about `want` without fetching anything, or reading more than
   whether a name is there; `problems_of` asks for it.
 - `reaches(want, base, place)`: whether collecting would take something of a local file or folder, such as the
@@ -18,8 +20,8 @@ It may offer three more:
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal, NamedTuple, Protocol, runtime_checkable
 
@@ -43,6 +45,22 @@ class Found(NamedTuple):
     """The origin's (st_ino, st_mtime_ns) when it was found: a reader refuses a file that no longer bears them."""
     target: str = ""
     """Where a symbolic link points to; of links only."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Trace:
+    """Where something that was collected comes from. The release's provenance tells it at both ends."""
+
+    name: str
+    """What it is called: a file of the artifact, a package, or the artifact."""
+    uri: str = ""
+    """Its address, without credentials, query and fragment."""
+    digest: Mapping[str, str] = field(default_factory=dict)
+    """Its digests by algorithm, as in-toto calls them (`sha256`, `sha512`, `gitCommit`), in hexadecimal digits."""
+    signature: str = ""
+    """What the upstream signed and the source verified, such as `OpenPGP signature of InRelease`."""
+    signers: tuple[str, ...] = ()
+    """Whose signature it was: fingerprints of keys, or identities."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -105,10 +123,27 @@ class Local(Protocol):
         """
 
 
+@runtime_checkable
+class Tracing(Protocol):
+    """A source that knows where things come from."""
+
+    def traces(self, want: Mapping[str, Any]) -> Iterable[Trace]:
+        """Where what is collected comes from, in a fixed order; nobody is asked and no file is read.
+
+        Raises:
+            UsageError: `want` breaks `SCHEMA`.
+        """
+
+
 def kind_made_by(source: object) -> Kind:
     """The kind of the artifacts that `source` makes."""
     kind: Kind = getattr(source, "KIND", "files")
     return kind
+
+
+def traces_of(source: object, want: Mapping[str, Any]) -> Iterable[Trace]:
+    """Where what `source` collects comes from; nothing where it does not know."""
+    return source.traces(want) if isinstance(source, Tracing) else ()
 
 
 def problems_of(source: object, want: Mapping[str, Any], base: Path, *, pinned: bool) -> list[Problem]:

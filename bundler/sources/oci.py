@@ -20,9 +20,9 @@ from sealift.document import Problem
 from sealift.errors import MalformedError, SourceError, UsageError
 from sealift.names import visible
 from sealift.oci import names
-from sealift.oci.names import Name
+from sealift.oci.names import Name, hex_of
 
-from . import Found, Workshop
+from . import Found, Trace, Workshop
 
 if TYPE_CHECKING:
     from ..images.gathering import Wish
@@ -166,6 +166,23 @@ def pin(want: Mapping[str, Any], workshop: Workshop) -> Mapping[str, Any]:
     with shed(workshop) as kept, _origin(asked, workshop, kept) as origin:
         image = resolve(_wish(asked), origin)
     return {"manifest": image.digest, "attached": " ".join(image.attached)}
+
+
+def traces(want: Mapping[str, Any]) -> list[Trace]:
+    """What the image is called where it comes from, and the digests of its manifest and of what refers to it.
+
+    Raises:
+        UsageError: a key has the wrong form.
+    """
+    asked = _parse(want)
+    wish = _wish(asked)
+    if wish.manifest is None:
+        return []
+    place = "" if asked.local else f"oci://{asked.name.registry}/{asked.name.repository}"
+    return [
+        Trace(name=wish.shown, uri=f"{place}@{digest}" if place else "", digest={"sha256": hex_of(digest)})
+        for digest in (wish.manifest, *(wish.attached or ()))
+    ]
 
 
 def lint(want: Mapping[str, Any], base: Path, *, pinned: bool) -> list[Problem]:

@@ -18,7 +18,7 @@ from sealift.durable import storing
 from sealift.errors import MalformedError, SourceError, UsageError
 from sealift.names import check_path, visible
 
-from . import Found, Workshop
+from . import Found, Trace, Workshop
 
 if TYPE_CHECKING:
     from ..cache import Fetched
@@ -100,6 +100,18 @@ def pin(want: Mapping[str, Any], workshop: Workshop) -> Mapping[str, Any]:
     _name(asked)
     fetched = _fetch(asked, workshop)
     return {"sha256": fetched.sha256, "length": fetched.length}
+
+
+def traces(want: Mapping[str, Any]) -> list[Trace]:
+    """The address and the digest of the file.
+
+    Raises:
+        UsageError: a key has the wrong form, or the address bears credentials.
+    """
+    from ..web import public
+
+    asked = _parse(want)
+    return [Trace(name=_name(asked), uri=public(asked.url), digest={"sha256": asked.sha256} if asked.sha256 else {})]
 
 
 def lint(want: Mapping[str, Any], base: Path, *, pinned: bool) -> list[Problem]:

@@ -20,6 +20,7 @@ PROGRAM = Program(
         "history": ("installer.cli.history:history", "Read the ledger: what was admitted, refused, deployed."),
         "verify": ("installer.cli.verify:verify", "Re-check the whole store and the ledger; repair from a bundle."),
         "receipt": ("installer.cli.receipt:receipt", "Sign what the site holds, for a bundle with what it lacks."),
+        "conform": ("installer.cli.conform:conform", "Try whether a program of yours can be a target."),
         "gc": ("installer.cli.gc:gc", "Remove releases and content that nothing uses."),
     },
     example="""

@@ -40,7 +40,7 @@ def apply(folder: Path, environment: Path, dry_run: bool, threads: int | None, a
     site = Site.open(folder)
     work = installation(site, threads, quiet=quiet)
     if dry_run:
-        show(work, declared, site, with_files=False, as_json=as_json)
+        show(work, declared, site, as_json=as_json)
         return
     report(work.apply(declared), as_json)
 

@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
+
+import click
 
 from sealift.cli import command, emit, json_option, size, table
 
@@ -12,12 +15,16 @@ from .options import site_option
 @command(
     example="""
     sealift-install list --site site
+    sealift-install list --site site --provenance
     """
 )
 @site_option
+@click.option("--provenance", "with_provenance", is_flag=True, help="Show where each artifact came from.")
 @json_option
-def list_(folder: Path, as_json: bool) -> None:
+def list_(folder: Path, with_provenance: bool, as_json: bool) -> None:
     """List the releases that the site holds, and which environments run them."""
+    from sealift import provenance
+
     from ..deployments import Deployments
     from ..site import Site
     from ..store import Store
@@ -29,7 +36,8 @@ def list_(folder: Path, as_json: bool) -> None:
         current = deployments.state(name).current
         if current:
             running.setdefault(current.label, []).append(name)
-    found = []
+    found: list[dict[str, Any]] = []
+    origins: list[str] = []
     for admitted in site.state.admitted:
         release = store.release(admitted.part.release)
         found.append(
@@ -45,6 +53,10 @@ def list_(folder: Path, as_json: bool) -> None:
                 "environments": running.get(admitted.label, []),
             }
         )
+        if with_provenance:
+            statement = store.provenance(release)
+            found[-1]["provenance"] = statement and provenance.document(statement)
+            origins.append(f"\n\nwhere {admitted.label} came from:\n{provenance.text(statement)}")
     rows = [
         (
             f"{each['name']}@{each['version']}",
@@ -58,4 +70,4 @@ def list_(folder: Path, as_json: bool) -> None:
     ]
     header = ("release", "admitted", "files", "size", "packed", "runs in")
     text = table(rows, header=header, right=(2, 3, 4)) if rows else "the site holds no release yet"
-    emit({"releases": found}, as_json, text)
+    emit({"releases": found}, as_json, text + "".join(origins))

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from sealift.cli import command, count, emit, json_option, size, table
+from sealift.cli import command, count, emit, json_option, safe, size, table
 
 from .options import installation, site_option
 
@@ -26,30 +26,54 @@ _MARKS = {"added": "+", "removed": "-", "changed": "~"}
     example="""
     sealift-install plan --site site environment.yaml
     sealift-install plan --site site environment.yaml --exit-code
+    sealift-install plan --site site environment.yaml --diff
     """
 )
 @site_option
 @click.argument("environment", type=click.Path(path_type=Path))
 @click.option("--exit-code", "with_exit_code", is_flag=True, help=f"Exit with {PENDING} where changes are pending.")
 @click.option("--files", "with_files", is_flag=True, help="List every file that changes.")
+@click.option(
+    "--diff",
+    "with_difference",
+    is_flag=True,
+    help="Show what changes in filled files line by line; secrets are masked.",
+)
 @json_option
-def plan(folder: Path, environment: Path, with_exit_code: bool, with_files: bool, as_json: bool) -> int:
+def plan(
+    folder: Path, environment: Path, with_exit_code: bool, with_files: bool, with_difference: bool, as_json: bool
+) -> int:
     """Show what apply would do, and change nothing."""
     from ..environment import load
     from ..site import Site
 
     site = Site.open(folder)
-    planned = show(installation(site), load(environment), site, with_files=with_files, as_json=as_json)
+    planned = show(
+        installation(site),
+        load(environment),
+        site,
+        with_files=with_files,
+        with_difference=with_difference,
+        as_json=as_json,
+    )
     return PENDING if with_exit_code and planned.pending else 0
 
 
-def show(work: Installation, declared: Environment, site: Site, *, with_files: bool, as_json: bool) -> Plan:
+def show(
+    work: Installation,
+    declared: Environment,
+    site: Site,
+    *,
+    as_json: bool,
+    with_files: bool = False,
+    with_difference: bool = False,
+) -> Plan:
     """Print what an apply would do, and return it."""
     from ..preview import preview
 
     planned = work.plan(declared)
     interrupted = work.deployments.journal(declared.name)
-    shown = preview(planned, site)
+    shown = preview(planned, site, with_difference=with_difference)
     document = {**planned.document(), **shown.document(with_files), "interrupted": interrupted is not None}
     lines = text(planned, shown, with_files)
     if interrupted:
@@ -65,7 +89,8 @@ def text(planned: Plan, shown: Preview | None, with_files: bool = False) -> list
     former = planned.before.current
     if not planned.pending:
         return [f"environment {planned.environment.name} runs {planned.admitted.label}: nothing to do"]
-    if former and former.manifest == planned.admitted.part.release.sha256:
+    goal = planned.after.current
+    if former and goal and former.identity == goal.identity:
         what = f"{planned.admitted.label} again: hooks run, health is checked, and the change is recorded"
     else:
         what = f"{former.label if former else 'nothing'} -> {planned.admitted.label}"
@@ -82,8 +107,13 @@ def text(planned: Plan, shown: Preview | None, with_files: bool = False) -> list
         )
         for moment, programs in shown.hooks:
             lines += [f"  hook {moment} the switch: {' '.join(program)}" for program in programs]
+    if planned.filling.files:
+        same = former is not None and former.variant == planned.filling.variant
+        lines.append(f"  {count(len(planned.filling.files), 'file')} filled with values{', as before' if same else ''}")
     lines += [f"  policy {rule}" for rule in planned.rules]
     if shown and with_files and shown.changes:
         rows: list[tuple[Any, ...]] = [(f"    {_MARKS[kind]}", path) for kind, path in shown.changes]
         lines.append(table(rows))
+    if shown:
+        lines += [safe(line) for line in shown.difference]
     return lines

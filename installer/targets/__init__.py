@@ -13,13 +13,13 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol, runtime_checkable
 
+from sealift.digest import sha256
 from sealift.progress import Progress
 
-from ..imprints import Imprints
+from ..deployable import Deployable
 from ..store import Store
-from ..writing import Deployable
 
-NOT_KINDS = frozenset({"probe", "wire"})
+NOT_KINDS = frozenset({"haproxy_socket", "line", "probe", "wire"})
 """Modules here that are no kind of target."""
 
 
@@ -28,9 +28,18 @@ class Workplace:
     """What a target may use besides its settings."""
 
     store: Store
-    imprints: Imprints
     workers: int
     progress: Progress
+    environment: str
+    """The name of the environment that the target belongs to."""
+    rooms: Path
+    """A folder of the environment, in the site's, where targets may keep what they need to know; see `room`."""
+    operation: str | None = None
+    """The identity of the operation that is under way, which the ledger bears as well; None where none is."""
+
+    def room(self, kind: str, place: str) -> Path:
+        """The folder that a target of this kind and place has for its own at the site; nobody has made it yet."""
+        return self.rooms / f"{kind}-{sha256(place.encode())[:16]}"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -49,9 +58,10 @@ class Staged:
 class Sight:
     """What is seen at a target."""
 
+    kind: str
     place: str
     serving: str | None
-    """The identity (`identity_of`) of the release that serves there."""
+    """The identity (`Deployable.identity`) of the release that serves there."""
 
 
 class Target(Protocol):
@@ -61,7 +71,7 @@ class Target(Protocol):
     """Where it is, for people."""
 
     def current(self) -> str | None:
-        """The identity (`identity_of`) of the release that serves there, or None.
+        """The identity (`Deployable.identity`) of the release that serves there, or None.
 
         Raises:
             UsageError: something else than Sealift's own stands there.
@@ -104,8 +114,3 @@ class Prunable(Protocol):
         Raises:
             StoreError: the disk refuses.
         """
-
-
-def identity_of(version: str, manifest: str) -> str:
-    """What a deployed release is called at a target: its version and the start of its manifest's digest."""
-    return f"{version}-{manifest[:12]}"

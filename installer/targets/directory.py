@@ -10,11 +10,13 @@ from collections.abc import Collection, Mapping
 from pathlib import Path
 from typing import Any
 
+from ..deployable import Deployable
+from ..imprints import Imprints
 from ..intact import intact
 from ..placing import Reuse, clones
 from ..shelf import CURRENT, Shelf
-from ..writing import Deployable, Former, files_of, write
-from . import Staged, Workplace, identity_of
+from ..writing import Former, sealed_files, write
+from . import Staged, Workplace
 
 SCHEMA: Mapping[str, Any] = {
     "type": "object",
@@ -46,6 +48,7 @@ class Directory:
         self._shelf = Shelf(root)
         self._reuse: Reuse = reuse
         self._workplace = workplace
+        self._imprints = Imprints(workplace.room("directory", self.place))
 
     def current(self) -> str | None:
         """The folder that `current` links to; None where there is no link, or the folder is gone.
@@ -63,7 +66,7 @@ class Directory:
             IntegrityError: the store is damaged.
             StoreError: the disk refuses; nothing that served is touched.
         """
-        identity = identity_of(deployable.release.version, deployable.part.release.sha256)
+        identity = deployable.identity
         folder = self._shelf.releases / identity
         self._shelf.prepare()
         if folder.is_dir():
@@ -81,21 +84,18 @@ class Directory:
                 progress=self._workplace.progress,
             )
             if self._reuse == "reflink" and clones(temporary, temporary):
-                paths = files_of(deployable, self._workplace.store)
-                self._workplace.imprints.take(temporary, paths, folder)
+                self._imprints.take(temporary, sealed_files(deployable, self._workplace.store), identity)
         return Staged(folder=folder, written=total - reused, reused=reused)
 
     def _former(self, former: Deployable | None) -> Former | None:
         if former is None or self._reuse == "none":
             return None
         releases = self._shelf.releases
-        folder = releases / identity_of(former.release.version, former.part.release.sha256)
+        folder = releases / former.identity
         if not folder.is_dir() or (self._reuse == "reflink" and not clones(releases, releases)):
             return None
-        imprints = None
-        if self._reuse == "reflink":
-            files = sum(artifact.files for artifact in former.release.artifacts)
-            imprints = self._workplace.imprints.find(folder, files)
+        files = sum(artifact.files for artifact in former.release.artifacts)
+        imprints = self._imprints.find(former.identity, files) if self._reuse == "reflink" else None
         return Former(deployable=former, folder=folder, reuse=self._reuse, imprints=imprints)
 
     def activate(self, identity: str | None) -> None:
@@ -108,7 +108,7 @@ class Directory:
 
     def check(self, deployable: Deployable, *, deep: bool) -> str | None:
         """Whether `current` leads to the release; with `deep`, whether its folder holds it, file by file."""
-        identity = identity_of(deployable.release.version, deployable.part.release.sha256)
+        identity = deployable.identity
         serving = self.current()
         if serving != identity:
             return f"{self._shelf.root / CURRENT} leads to {serving or 'nothing'}, not to {identity}"
@@ -127,7 +127,7 @@ class Directory:
             StoreError: the disk refuses.
         """
         removed = self._shelf.prune(keep)
-        self._workplace.imprints.sweep()
+        self._imprints.sweep(self._shelf.releases)
         return removed
 
 

@@ -21,10 +21,11 @@ from sealift.durable import storing, write_all
 from sealift.errors import IntegrityError
 from sealift.oci import layout
 
+from ..deployable import Deployable
 from ..images import Image, images
 from ..shelf import CURRENT, Shelf
-from ..writing import Deployable, sync_file_system
-from . import Staged, Workplace, identity_of
+from ..writing import sync_file_system
+from . import Staged, Workplace
 
 SCHEMA: Mapping[str, Any] = {
     "type": "object",
@@ -76,7 +77,7 @@ class OciLayout:
             StoreError: the disk refuses; nothing that served is touched.
         """
         held = images(deployable, self._workplace.store)
-        identity = identity_of(deployable.release.version, deployable.part.release.sha256)
+        identity = deployable.identity
         folder = self._shelf.releases / identity
         self._shelf.prepare()
         if folder.is_dir():
@@ -100,7 +101,7 @@ class OciLayout:
         """The folders of blobs of the release before."""
         if former is None or self._tar:
             return []
-        folder = self._shelf.releases / identity_of(former.release.version, former.part.release.sha256)
+        folder = self._shelf.releases / former.identity
         return [folder / each.name / layout.BLOBS for each in former.release.artifacts if each.kind == "oci"]
 
     def _write_folder(self, image: Image, to: Path, places: dict[str, Path], before: list[Path]) -> tuple[int, int]:
@@ -186,7 +187,7 @@ class OciLayout:
 
     def check(self, deployable: Deployable, *, deep: bool) -> str | None:
         """Whether `current` leads to the release; with `deep`, whether each layout holds all that it should."""
-        identity = identity_of(deployable.release.version, deployable.part.release.sha256)
+        identity = deployable.identity
         serving = self.current()
         if serving != identity:
             return f"{self._shelf.root / CURRENT} leads to {serving or 'nothing'}, not to {identity}"

@@ -17,11 +17,9 @@ from collections.abc import Callable, Collection, Mapping
 from pathlib import Path
 from typing import Any
 
-import msgspec
-
 from sealift.at_once import at_once
-from sealift.durable import make_folder, storing, sync_folder, write_file
-from sealift.errors import DeployError, StoreError, UsageError
+from sealift.durable import make_folder, write_file
+from sealift.errors import DeployError, UsageError
 from sealift.oci.address import Address
 from sealift.oci.credentials import credential
 from sealift.oci.names import DOCKER, DOCKER_HOST, NAME_MAX, Name
@@ -29,20 +27,19 @@ from sealift.oci.registry import Registry
 from sealift.oci.session import Session, Terms
 from sealift.oci.transport import Transport
 from sealift.patience import Patience
-from sealift.reading import bounded
 
 from .. import mapping, tags
+from ..deployable import Deployable
 from ..images import images
 from ..mapping import Mapped, Rule
 from ..pushing import Placed, Push, problem
 from ..shelf import CURRENT, Shelf
-from ..tags import Switch, Tags
-from ..writing import Deployable
-from . import Staged, Workplace, identity_of
+from ..switching import Switching
+from ..tags import Tags
+from . import Staged, Workplace
 
 WORKERS = 4
 """Requests at once."""
-MARK = "switching"
 _NAME = {"type": "string", "minLength": 1, "maxLength": NAME_MAX}
 SCHEMA: Mapping[str, Any] = {
     "type": "object",
@@ -106,7 +103,7 @@ class RegistryTarget:
         self._host: str = settings["registry"]
         self.place = f"{self._host} ({settings['path']})"
         self._shelf = Shelf(Path(settings["path"]))
-        self._mark = self._shelf.root / MARK
+        self._switching = Switching(self._shelf)
         self._rules = [Rule(source=rule["from"], to=rule["to"]) for rule in settings.get("map", ())]
         self._http: bool = settings.get("unsafe_http", False)
         self._token_host: str | None = settings.get("token_host")
@@ -143,20 +140,7 @@ class RegistryTarget:
             UsageError: something else stands on the shelf.
             StoreError: the shelf cannot be read.
         """
-        serving, under_way = self._shelf.current(), self._under_way()
-        if under_way is None:
-            return serving
-        return f"{under_way.to or under_way.leaving or 'nothing'} (the switch did not end)"
-
-    def _under_way(self) -> Switch | None:
-        """The switch that did not end, if there is one."""
-        content = bounded(self._mark, 4096) if self._shelf.root.is_dir() else None
-        if content is None:
-            return None
-        try:
-            return msgspec.json.decode(content, type=Switch)
-        except (msgspec.DecodeError, UnicodeDecodeError) as error:
-            raise StoreError(f"{self._mark} is damaged", hint="remove it, and apply again") from error
+        return self._switching.current()
 
     def stage(self, deployable: Deployable, former: Deployable | None) -> Staged:
         """Bring what the registry lacks, and write what is told of it.
@@ -170,7 +154,7 @@ class RegistryTarget:
         placed, mapped = self._placed(deployable)
         push = Push(self._open, workers=WORKERS, progress=self._workplace.progress)
         pushed = push.run(placed)
-        identity = identity_of(deployable.release.version, deployable.part.release.sha256)
+        identity = deployable.identity
         self._shelf.prepare()
         folder = self._shelf.releases / identity
         if self._shelf.current() != identity:
@@ -229,19 +213,13 @@ class RegistryTarget:
             DeployError: the registry refuses or cannot be reached; some tags may be set, and the mark stays.
             StoreError: the disk refuses.
         """
-        under_way = self._under_way()
-        left = under_way.left(identity) if under_way else self._shelf.current()
+        left = self._switching.leaving(identity)
         after = tags.read(self._shelf.releases / identity) if identity else None
         now = tags.read(self._shelf.releases / left) if left else None
-        if self._shelf.root.is_dir():
-            write_file(self._mark, msgspec.json.encode(Switch(leaving=left, to=identity)))
+        self._switching.begin(identity)
         due = tags.due(after, now, identity=identity)
         at_once(lambda item: self._set(*item), tuple(due.items()), workers=WORKERS)
-        self._shelf.switch(identity)
-        with storing(self._mark):
-            self._mark.unlink(missing_ok=True)
-            if self._shelf.root.is_dir():
-                sync_folder(self._shelf.root)
+        self._switching.end(identity)
 
     def _set(self, key: str, digest: str | None) -> None:
         repository, tag = tags.split(key)
@@ -254,7 +232,7 @@ class RegistryTarget:
 
     def check(self, deployable: Deployable, *, deep: bool) -> str | None:
         """Whether every tag stands for what it should; with `deep`, whether the registry has all that they lead to."""
-        identity = identity_of(deployable.release.version, deployable.part.release.sha256)
+        identity = deployable.identity
         serving = self.current()
         if serving != identity:
             return f"{self._shelf.root / CURRENT} leads to {serving or 'nothing'}, not to {identity}"

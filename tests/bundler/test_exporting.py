@@ -169,12 +169,12 @@ def test_the_order_of_the_files_on_disk_does_not_matter(
 
 
 def test_several_releases_travel_in_one_bundle(connected: Connected) -> None:
-    """Each spec is a release of its own, and what they share crosses once."""
+    """Each spec is a release of its own, with its provenance, and what they share crosses once."""
     shop, api = connected.spec("1.0.0", SMALL), connected.spec("2.0.0", SMALL, release="api")
     path = connected.export([shop, api])
     with open_bundle(path, Anchor(root=connected.first_root), NOW) as (bundle, opened):
         assert [each.release.label for each in in_bundle(bundle, opened)] == ["shop@1.0.0", "api@2.0.0"]
-        assert len(bundle.of("manifest")) == 3
+        assert len(bundle.of("manifest")) == 1 + 2 + 2
         assert len(bundle.of("tree")) == 1
         assert len(bundle.of("pack")) == 1
 

@@ -5,11 +5,12 @@ from __future__ import annotations
 import hashlib
 import json
 import shutil
+from datetime import datetime, timedelta
 from pathlib import Path
 
 import pytest
 from served import Served
-from worlds import Connected
+from worlds import NOW, Connected
 
 from bundler import lock as locks
 from bundler.depot import Depot
@@ -23,9 +24,9 @@ from sealift.progress import Silent
 SMALL = {"a": b"a" * 100, "d/b": b"b" * 200}
 
 
-def resolved(spec: Path, depot: Depot | None = None) -> Lock:
-    """The lock that is written for `spec`."""
-    return resolve(load(spec), effort=Effort(level=1, threads=1), progress=Silent(), depot=depot)[1]
+def resolved(spec: Path, depot: Depot | None = None, *, now: datetime = NOW) -> Lock:
+    """The lock that is written for `spec` at a time."""
+    return resolve(load(spec), effort=Effort(level=1, threads=1), progress=Silent(), now=now, depot=depot)[1]
 
 
 def compared(spec: Path) -> None:
@@ -151,6 +152,17 @@ def test_the_same_content_gives_the_same_lock(connected: Connected) -> None:
     resolved(spec)
     assert locks.path_of(spec).read_bytes() == first
     assert json.loads(first)["artifacts"].keys() == {"web"}
+
+
+def test_a_lock_says_when_each_artifact_was_found(connected: Connected, fetching: Path) -> None:
+    """What is the same keeps its time when the lock is written again; what has changed gets the new one."""
+    assert {entry.time for entry in resolved(fetching).artifacts.values()} == {"2026-05-01T12:00:00Z"}
+    (connected.root / "shop-1.0.0" / "a").write_bytes(b"other")
+    again = resolved(fetching, now=NOW + timedelta(days=1))
+    assert {name: entry.time for name, entry in again.artifacts.items()} == {
+        "tool": "2026-05-01T12:00:00Z",
+        "web": "2026-05-02T12:00:00Z",
+    }
 
 
 def test_a_failed_lock_leaves_the_former_one(connected: Connected) -> None:

@@ -38,7 +38,7 @@ def found(connected: Connected, spec: Spec) -> Packed:
 def release(connected: Connected, version: str = "1.0.0") -> Release:
     """The manifest of what a version's spec resolves to."""
     spec = load(connected.root / f"shop-{version}.yaml")
-    return release_of(spec, found(connected, spec))
+    return release_of(spec, found(connected, spec), None)[0]
 
 
 def test_a_release_says_what_it_holds(connected: Connected) -> None:

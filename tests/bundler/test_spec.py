@@ -71,12 +71,12 @@ def test_hooks_are_read(tmp_path: Path) -> None:
         (
             "source: path",
             "source: pth",
-            "5:13: artifacts.web.source: unknown source 'pth', known: 'oci', 'path', 'url'",
+            "5:13: artifacts.web.source: unknown source 'pth', known: 'bucket', 'deb', 'git'",
         ),
         (
             "    source: path\n",
             "",
-            "5:5: artifacts.web: the key 'source' is missing (write one of 'oci', 'path', 'url')",
+            "5:5: artifacts.web: the key 'source' is missing (write one of 'bucket', 'deb', 'git'",
         ),
         ("  web:\n    source: path\n    path: dist", "  {}", "4:3: artifacts: must not be empty"),
         ("release: shop\n", "", "1:1: the key 'release' is missing (The release's name"),

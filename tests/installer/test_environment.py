@@ -100,7 +100,7 @@ def test_the_sites_own_hooks_are_read(tmp_path: Path) -> None:
         ("shop\n", "-shop\n", "2:10: release: '-shop' is no valid name"),
         ("1.0.0", "1", '3:10: version: must be a string, not a number (write it in quotes: "1")'),
         ("  - kind: directory\n    path: /srv/shop", "  []", "5:3: targets: must not be an empty list"),
-        ("directory", "folder", "5:11: targets[0].kind: unknown kind 'folder', known: 'directory'"),
+        ("directory", "folder", "5:11: targets[0].kind: unknown kind 'folder', known: 'bucket', 'command'"),
         ("/srv/shop", "srv/shop", "6:11: targets[0].path: 'srv/shop' does not have the form"),
         ("policy", "polcy", "7:1: polcy: unknown key (did you mean 'policy'?)"),
         ("policy", "health: [{}]\npolicy", "7:10: health[0]: needs one of the keys 'command', 'http'"),

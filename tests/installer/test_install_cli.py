@@ -252,7 +252,7 @@ def test_verify_names_damage_and_repairs_it(call: Call, connected: Connected, is
     bundle = connected.bundle("1.0.0", shop("1.0.0"))
     isolated.admit(bundle)
     assert call("verify", "--deep") == 0
-    assert "the store is whole: 4 files" in call.out
+    assert "the store is whole: 5 files" in call.out
     (pack,) = (isolated.folder / "store" / "packs").iterdir()
     pack.write_bytes(b"rot")
     assert call("verify") == 5

@@ -7,7 +7,8 @@ import tomllib
 import pytest
 
 from installer.mapping import Mapped, Rule, containerd_hosts, containers_conf, repository_of
-from installer.tags import Switch, Tags, due
+from installer.switching import Switch
+from installer.tags import Tags, due
 from sealift.errors import UsageError
 from sealift.oci import names
 

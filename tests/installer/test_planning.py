@@ -9,12 +9,13 @@ from typing import Any
 
 import pytest
 
+from installer.deployable import identity_of
 from installer.deployments import Deployed, State
 from installer.environment import Environment, of
 from installer.planning import plan_apply, plan_rollback
 from installer.state import Admitted
 from installer.state import State as SiteState
-from installer.targets import Sight, identity_of
+from installer.targets import Sight
 from sealift.errors import UsageError
 from sealift.listing import Blob, ListingBlob
 from sealift.manifest import Part, ReleaseBlob
@@ -90,7 +91,7 @@ def _identity(version: str) -> str:
 
 def _sights(*serving: str | None) -> list[Sight]:
     return [
-        Sight(place=f"/srv/{number}", serving=_identity(version) if version else None)
+        Sight(kind="directory", place=f"/srv/{number}", serving=_identity(version) if version else None)
         for number, version in enumerate(serving)
     ]
 

@@ -14,7 +14,7 @@ from pathlib import Path
 import pytest
 from images import Pile, Sample, sample
 from registries import Running, logged_in, need, registry
-from worlds import Connected, Isolated
+from worlds import NOW, Connected, Isolated
 
 from bundler.locking import resolve
 from bundler.sealing import Effort
@@ -85,7 +85,13 @@ def test_from_registry_to_registry(
         f"  web:\n    source: oci\n    image: {plain_registry.host}/whole/web:1.0\n    unsafe_http: true\n"
         f"  chart:\n    source: oci\n    image: {plain_registry.host}/whole/charts/shop:1.0.0\n    unsafe_http: true\n"
     )
-    resolve(load_spec(spec, pinned=False), effort=Effort(level=3, threads=2), progress=Silent(), depot=connected.depot)
+    resolve(
+        load_spec(spec, pinned=False),
+        effort=Effort(level=3, threads=2),
+        progress=Silent(),
+        now=NOW,
+        depot=connected.depot,
+    )
     isolated.admit(connected.export(spec))
     isolated.deploy("1.0", settings(there, isolated))
     for name in ("whole/web:1.0", f"whole/web:{made.signature_tag}", "whole/charts/shop:1.0.0"):

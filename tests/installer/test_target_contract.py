@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import pkgutil
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
@@ -9,18 +10,50 @@ from pathlib import Path
 
 import jsonschema
 import pytest
+from distributions import wheel
+from example_program import example
+from gitserver import repository
 from images import sample
 from registries import registry
+from stores import Store
 from worlds import Connected, Isolated
 
 import installer.targets
 from installer.applying import Installation
+from installer.deployable import identity_of
 from installer.deployments import Deployed
-from installer.targets import NOT_KINDS, Prunable, Target, identity_of
+from installer.targets import NOT_KINDS, Prunable, Target
 from sealift.errors import DeployError, SealiftError, UsageError
+from sealift.manifest import Kind
 from sealift.plugins import kinds
 
-KINDS = ["directory", "oci-layout", "oci-layout-tar", "registry"]
+KINDS = [
+    "bucket",
+    "bucket-azurite",
+    "command",
+    "directory",
+    "function",
+    "function-azurite",
+    "gitops",
+    "oci-layout",
+    "oci-layout-tar",
+    "pypi-index",
+    "registry",
+]
+PACKAGES: dict[str, tuple[Kind, dict[str, dict[str, bytes]]]] = {
+    "pypi-index": (
+        "wheels",
+        {"1.0": {**wheel("base"), **wheel("shop", "1.0")}, "1.1": {**wheel("base"), **wheel("shop", "1.1")}},
+    ),
+}
+"""The kind of the artifacts that an index lists, and those of two releases."""
+VARIANTS = ("-azurite", "-tar")
+"""What tells apart the cases of one kind."""
+
+
+def plain(case: str) -> str:
+    """The kind that a case is of."""
+    return next((case.removesuffix(variant) for variant in VARIANTS if case.endswith(variant)), case)
 
 
 @dataclass
@@ -32,6 +65,8 @@ class Case:
     settings: str
     harm: Callable[[], None]
     """Damages what release 1.0 has at the target."""
+    theirs: Callable[[], Callable[[], bool]] | None = None
+    """Puts something in the way that is not ours, and gives what says whether it is still there."""
 
     def deploy(self, version: str) -> None:
         self.site.deploy(version, self.settings)
@@ -67,10 +102,18 @@ class Case:
 
 @pytest.fixture(params=KINDS)
 def case(
-    request: pytest.FixtureRequest, connected: Connected, isolated: Isolated, quiet_home: Path, tmp_path: Path
+    request: pytest.FixtureRequest,
+    connected: Connected,
+    isolated: Isolated,
+    quiet_home: Path,
+    tmp_path: Path,
+    store_of: Callable[[str], Store],
 ) -> Iterator[Case]:
     """Each kind of target in turn."""
     kind: str = request.param
+    if kind in PACKAGES:
+        yield _index(kind, connected, isolated, tmp_path / "srv")
+        return
     for seed, version in enumerate(("1.0", "1.1"), 1):
         isolated.admit(connected.export(connected.images(version, sample(seed))))
     place = tmp_path / "srv"
@@ -89,17 +132,93 @@ def case(
             )
             yield Case(kind=kind, site=isolated, settings=settings, harm=lambda: running.forget(layer))
         return
+    if plain(kind) in ("bucket", "function"):
+        store = store_of(kind.partition("-")[2] or "rgw")
+        yield _bucket(isolated, store, layer) if plain(kind) == "bucket" else _function(isolated, store)
+        return
+    if kind == "gitops":
+        yield _gitops(isolated, tmp_path)
+        return
+    if kind == "command":
+        (tmp_path / "live").mkdir()
+        settings = f"{{kind: command, command: [{example(tmp_path)}, {tmp_path / 'live'}], path: {place}}}"
+        yield Case(
+            kind=kind, site=isolated, settings=settings, harm=damage, theirs=lambda: _theirs(tmp_path / "live/live")
+        )
+        return
     settings = f"{{kind: {kind.removesuffix('-tar')}, path: {place}{', form: tar' if kind.endswith('-tar') else ''}}}"
     yield Case(kind=kind, site=isolated, settings=settings, harm=damage)
 
 
+def _theirs(path: Path) -> Callable[[], bool]:
+    """Something that is not ours, under a name that we use."""
+    path.parent.mkdir(exist_ok=True)
+    path.write_text("mine")
+    return lambda: path.read_text() == "mine"
+
+
+def _bucket(site: Isolated, store: Store, layer: str) -> Case:
+    """A prefix of a bucket; the images count as files."""
+
+    def theirs() -> Callable[[], bool]:
+        store.write("current.json", b"mine")
+        return lambda: store.content("current.json") == b"mine"
+
+    def damage() -> None:
+        store.write(f"objects/sha256/{layer.removeprefix('sha256:')}", b"x" * 100)
+
+    return Case(kind="bucket", site=site, settings=f"{{kind: bucket, {store.yaml}}}", harm=damage, theirs=theirs)
+
+
+def _function(site: Isolated, store: Store) -> Case:
+    """A function in a bucket; the image counts as its files."""
+    alias = "resize/aliases/live.json"
+
+    def theirs() -> Callable[[], bool]:
+        store.write(alias, b"mine")
+        return lambda: store.content(alias) == b"mine"
+
+    def damage() -> None:
+        store.write(f"resize/{json.loads(store.content(alias))['object']}", b"x")
+
+    settings = f"{{kind: function, {store.yaml}, function: resize}}"
+    return Case(kind="function", site=site, settings=settings, harm=damage, theirs=theirs)
+
+
+def _gitops(site: Isolated, tmp_path: Path) -> Case:
+    """A repository that is empty; the images count as files."""
+    there = repository(tmp_path / "manifests.git")
+    settings = f"{{kind: gitops, repository: {there.folder}, path: apps/shop, artifacts: [image-0]}}"
+
+    def damage() -> None:
+        there.commit({".sealift": ("040000", there.git("rev-parse", "main:.sealift"))}, parent="main")
+
+    def theirs() -> Callable[[], bool]:
+        there.commit({"apps": {"shop": {"index.json": b"mine"}}})
+        return lambda: there.git("show", "main:apps/shop/index.json") == "mine"
+
+    return Case(kind="gitops", site=site, settings=settings, harm=damage, theirs=theirs)
+
+
+def _index(kind: str, connected: Connected, isolated: Isolated, place: Path) -> Case:
+    sort, releases = PACKAGES[kind]
+    for version, files in releases.items():
+        isolated.admit(connected.packages(version, files, kind=sort))
+
+    def damage() -> None:
+        shipped = next(path for path in (place / "current").rglob("*base*") if path.suffix in (".whl", ".tgz"))
+        shipped.write_bytes(shipped.read_bytes()[:-1] + b"?")
+
+    return Case(kind=kind, site=isolated, settings=f"{{kind: {kind}, path: {place}}}", harm=damage)
+
+
 def test_every_target_has_a_case() -> None:
     """A new target cannot be forgotten here."""
-    modules = {module.name.replace("_", "-") for module in pkgutil.iter_modules(installer.targets.__path__)}
-    assert modules - NOT_KINDS == {kind.removesuffix("-tar") for kind in KINDS}
+    modules = {module.name for module in pkgutil.iter_modules(installer.targets.__path__)} - NOT_KINDS
+    assert {module.replace("_", "-") for module in modules} == {plain(kind) for kind in KINDS}
 
 
-@pytest.mark.parametrize("kind", sorted({kind.removesuffix("-tar") for kind in KINDS}))
+@pytest.mark.parametrize("kind", sorted({plain(kind) for kind in KINDS}))
 def test_its_schema_is_closed_and_described(kind: str) -> None:
     """An editor can say what each key means, and a key that is not known is refused."""
     schema = kinds("installer.targets", "sealift.targets")[kind].SCHEMA
@@ -138,11 +257,11 @@ def test_again_is_nothing(case: Case) -> None:
 def test_a_failed_deployment_returns(case: Case, monkeypatch: pytest.MonkeyPatch) -> None:
     """A health check that fails lets the former release serve."""
     case.deploy("1.0")
-    monkeypatch.setattr("installer.applying.unhealthy", lambda *_, **__: "it does not answer")
-    with pytest.raises(DeployError):
-        case.deploy("1.1")
+    with monkeypatch.context() as patched:
+        patched.setattr("installer.applying.unhealthy", lambda *_, **__: "it does not answer")
+        with pytest.raises(DeployError):
+            case.deploy("1.1")
     assert case.target.current() == case.identity("1.0")
-    monkeypatch.undo()
     assert case.problem(deep=True) is None
 
 
@@ -173,9 +292,8 @@ def test_it_keeps_what_it_may_return_to(case: Case) -> None:
 
 
 def test_what_is_not_ours_is_left_alone(case: Case, tmp_path: Path) -> None:
-    """Something else under the name of the link is an error before anything is done."""
-    (tmp_path / "srv").mkdir()
-    (tmp_path / "srv/current").write_text("mine")
+    """Something else where the target begins is an error before anything is done."""
+    untouched = case.theirs() if case.theirs else _theirs(tmp_path / "srv/current")
     with pytest.raises(SealiftError):
         case.deploy("1.0")
-    assert (tmp_path / "srv/current").read_text() == "mine"
+    assert untouched()

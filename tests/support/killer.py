@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import os
 import signal
-import sys
 import traceback
 from collections.abc import Callable
 from typing import Any, Literal
+
+from installer import writing
 
 Side = Literal["before", "after"]
 CALLS = ("fsync", "fdatasync", "replace", "rename", "unlink", "rmdir", "symlink", "link", "mkdir")
@@ -74,5 +75,4 @@ def _arm(at: int, side: Side) -> None:
 
     for name in CALLS:
         setattr(os, name, counted(getattr(os, name)))
-    writing = sys.modules["installer.writing"]
-    writing.sync_file_system = counted(writing.sync_file_system)  # type: ignore[attr-defined]
+    writing.sync_file_system = counted(writing.sync_file_system)

@@ -598,7 +598,7 @@ def extract_part(
     need(len(held[name]) == said["length"], "a manifest has another length")
     check_target(listed[f"releases/{said['name']}/{said['version']}.json"], held[name], name)
     release = manifest(held[name], "release")
-    keys(release, "artifacts format name type version", "hooks")
+    keys(release, "artifacts format name type version", "hooks provenance")
     need((release["name"], release["version"]) == (said["name"], said["version"]), "another release")
     team, slash, own = release["name"].rpartition("/")
     need(not slash or TEAM.fullmatch(team), "no namespace")
@@ -611,7 +611,10 @@ def extract_part(
     need(not bases or len(part["trees"]) == len(release["artifacts"]), "not one tree for each artifact")
     for at, artifact in enumerate(release["artifacts"]):
         keys(artifact, "bytes digest files kind name tree")
-        need(artifact["kind"] in ("files", "oci") and NAME.fullmatch(artifact["name"]), "no artifact")
+        need(
+            artifact["kind"] in ("files", "oci", "wheels", "npm", "debs") and NAME.fullmatch(artifact["name"]),
+            "no artifact",
+        )
         if bases:
             entries, blob = changed_tree(held, artifact, part["trees"][at], bases), part["trees"][at]
         else:
@@ -633,10 +636,21 @@ def extract_part(
         {artifact["name"]: lines for artifact, (_, lines) in zip(release["artifacts"], trees, strict=True)},
         content,
     )
+    if "provenance" in release:
+        expected.add(provenance_of(held, release))
     expected |= {name, f"index/{part['index']['sha256']}.zst"} | {f"packs/{p['sha256']}.zst" for p in part["packs"]}
     for folder, entries in trees:
         write(folder, entries, content)
     return label
+
+
+def provenance_of(held: dict[str, bytes], release: Object) -> str:
+    """The member that says where a release came from, once it was checked."""
+    blob = release["provenance"]
+    keys(blob, "length sha256")
+    name = f"manifests/{blob['sha256']}.json"
+    need((len(held[name]), digest(held[name])) == (blob["length"], blob["sha256"]), "the provenance is not as signed")
+    return name
 
 
 def write(folder: Path, entries: list[Object], content: dict[str, bytes]) -> None:

@@ -8,9 +8,11 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
+from unittest import mock
 
 from images import Sample
 
+import bundler.sources.path
 from bundler.depot import Depot
 from bundler.exporting import Exported, Reference, Times, export
 from bundler.sealing import Effort
@@ -108,6 +110,11 @@ class Connected:
         path.write_text(text)
         return path
 
+    def packages(self, version: str, files: dict[str, bytes], *, kind: str = "wheels", release: str = "shop") -> Path:
+        """Export one release of these packages, as one artifact of a kind; return the bundle."""
+        with mock.patch.object(bundler.sources.path, "KIND", kind, create=True):
+            return self.export(self.spec(version, files, release=release))
+
     def export(
         self,
         specs: Path | Sequence[Path],
@@ -187,11 +194,14 @@ class Isolated:
         )
         return path
 
-    def deploy(self, version: str, target: str) -> Outcome:
+    def deploy(
+        self, version: str, target: str, *, environment: str = "plant-7", release: str = "shop", more: str = ""
+    ) -> Outcome:
         """Apply an environment whose one target is the YAML `target`, in braces."""
         path = self.root / "environment.yaml"
         path.write_text(
-            f'environment: plant-7\nrelease: shop\nversion: "{version}"\ntargets:\n  - {target}\npolicy: none\n'
+            f'environment: {environment}\nrelease: {release}\nversion: "{version}"\ntargets:\n  - {target}\n'
+            f"policy: none\n{more}"
         )
         return self.installation.apply(load_environment(path))
 

@@ -1,0 +1,1 @@
+"""Python packages: lock files, indexes, and which file of a project fits where."""
