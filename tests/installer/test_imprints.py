@@ -8,6 +8,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
+import valued
 from mounts import xfs
 from shop import shop
 from worlds import Connected, Isolated, sample
@@ -108,11 +109,26 @@ def swap(path: Path) -> None:
 def test_what_was_changed_is_not_taken(
     cloning: Isolated, hashed: Callable[[], set[str]], change: Callable[[Path], None]
 ) -> None:
-    """94: a file that was written to, or that another one stands for, is hashed, and written anew from the store."""
+    """A file that was written to, or that another one stands for, is hashed, and written anew from the store."""
     change(folder(cloning, "1.0.0") / NOISE)
     upgrade(cloning)
     assert NOISE in hashed()
     assert (folder(cloning, "1.1.0") / NOISE).read_bytes() == sample()[NOISE]
+
+
+def test_what_values_made_is_not_taken_for_what_was_sealed(
+    connected: Connected, isolated: Isolated, tmp_path: Path
+) -> None:
+    """A template is filled in, to as many bytes; the next release has the same file as it is, and gets that."""
+    text = "host: ${{ host }}\n"
+    isolated.admit(valued.bundle(connected, "1.0.0", app=text))
+    files = {"config/app.yaml": text.encode(), "version.txt": b"1.1.0\n"}
+    isolated.admit(connected.bundle("1.1.0", files))
+    with xfs(isolated.srv, tmp_path / "xfs.img"):
+        valued.deploy(isolated, "1.0.0", "values: {host: eleven-char}\n")
+        assert len(valued.app(isolated)) == len(text)
+        isolated.apply("1.1.0")
+        assert valued.app(isolated) == text
 
 
 @pytest.mark.parametrize(
