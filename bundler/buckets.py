@@ -25,7 +25,7 @@ from sealift.progress import Progress, Silent
 
 from .cache import Fetched, Part, kept
 
-WORKERS = 8
+WORKERS = 16
 """Objects at once."""
 MAX_BYTES = 1 << 40
 """Bytes of the longest object that is accepted."""

@@ -68,5 +68,13 @@ def carry(
     """
     if not bases:
         return Carried(sealed=sealed, part=sealed.part, folder=depot.folder)
-    made = difference(new, bases, folder, level=effort.difference_level, workers=effort.threads, progress=progress)
+    made = difference(
+        new,
+        bases,
+        folder,
+        level=effort.difference_level,
+        workers=effort.threads,
+        progress=progress,
+        inflate=effort.inflate,
+    )
     return Carried(sealed=sealed, part=made.part, folder=folder, difference=made)

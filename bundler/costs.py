@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections import Counter
 from fractions import Fraction
 
-from sealift.difference import outline
+from sealift.difference import Inflated, outline
 from sealift.errors import UsageError
 from sealift.listing import file_name
 from sealift.progress import Progress
@@ -45,9 +45,10 @@ def costs(old: Holding, new: Holding, *, level: int, workers: int, progress: Pro
         index = made.part.index
         compressed = intact(folder / "index" / file_name(index), index)
     shares: dict[int, Fraction] = {}
-    for patch in outline(compressed, index):
-        for number in patch.numbers():
-            shares[number] = Fraction(patch.length, patch.size)
+    for each in outline(compressed, index):
+        one, frames = (each.recipe, each.patches) if isinstance(each, Inflated) else (each, (each,))
+        for number in one.numbers():
+            shares[number] = Fraction(sum(frame.length for frame in frames), one.size)
     found: Cost = Counter()
     numbers: dict[str, int] = {}
     for artifact in new.release.artifacts:

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 from sealift import opening
 from sealift import tree as trees
 from sealift.container import Reader
-from sealift.difference import outline
+from sealift.difference import Inflated, Patch, outline
 from sealift.digest import sha256
 from sealift.errors import MalformedError, UsageError
 from sealift.index import Frame, frames
@@ -42,6 +42,9 @@ class Holding:
     published: str
     entries: Callable[[Artifact], Iterator[Entry]]
     frames: Callable[[], Iterator[Frame]]
+    """Of a whole release."""
+    brought: Callable[[], Iterator[Patch | Inflated]] = lambda: iter(())
+    """What a difference brings."""
     provenance: Callable[[], bytes | None] = lambda: None
     """The statement of where its artifacts came from, its digest checked; None where it has none."""
     packs: Path | None = None
@@ -113,7 +116,11 @@ def _in_bundle(bundle: Reader, content: opening.Content) -> Holding:
     def all_frames() -> Iterator[Frame]:
         index = content.part.index
         compressed = bundle.read(member_of(bundle, "index", index))
-        return outline(compressed, index) if content.part.base else frames(compressed, index)
+        return frames(compressed, index)
+
+    def brought() -> Iterator[Patch | Inflated]:
+        index = content.part.index
+        return outline(bundle.read(member_of(bundle, "index", index)), index)
 
     return Holding(
         release=content.release,
@@ -121,6 +128,7 @@ def _in_bundle(bundle: Reader, content: opening.Content) -> Holding:
         published=content.published,
         entries=entries,
         frames=all_frames,
+        brought=brought,
         provenance=lambda: opening.provenance(bundle, content.release),
     )
 

@@ -37,6 +37,13 @@ class Origin(NamedTuple):
     port: int
 
 
+class Place(NamedTuple):
+    """Who is told credentials: an origin, or what lies below a path there."""
+
+    origin: Origin
+    path: str = "/"
+
+
 def origin_of(url: str) -> Origin:
     """The origin of an http or https address."""
     parsed = parse_url(url)
@@ -83,7 +90,7 @@ class Line:
     def __init__(
         self,
         *,
-        headers: Mapping[Origin, str] | None = None,
+        headers: Mapping[Place, str] | None = None,
         hosts: Mapping[str, str] | None = None,
         context: ssl.SSLContext | None = None,
         connections: int = CONNECTIONS,
@@ -91,12 +98,12 @@ class Line:
         """Open nothing yet.
 
         Args:
-            headers: the Authorization header for each origin that has one.
+            headers: the Authorization header for each place that has one; the longest path that fits counts.
             hosts: the same by host, for whatever scheme and port.
             context: what verifies servers, in place of what the environment says.
             connections: how many are kept for each origin.
         """
-        self._headers = headers or {}
+        self._headers = sorted((headers or {}).items(), key=lambda said: -len(said[0].path))
         self._hosts = hosts or {}
         self._context = context
         self._connections = connections
@@ -125,11 +132,12 @@ class Line:
             return self._pools[origin]
 
     def headers(self, url: str) -> dict[str, str]:
-        """What the origin of `url` is told besides."""
-        origin = origin_of(url)
-        said = self._headers.get(origin) or self._hosts.get(origin.host)
+        """What whoever is asked for `url` is told besides."""
+        origin, path = origin_of(url), parse_url(url).path or "/"
+        fitting = (header for place, header in self._headers if place.origin == origin and path.startswith(place.path))
+        said = next(fitting, None) or self._hosts.get(origin.host)
         return {"Authorization": said} if said else {}
 
     def knows(self, url: str) -> bool:
-        """Whether the origin of `url` is told credentials."""
+        """Whether whoever is asked for `url` is told credentials."""
         return bool(self.headers(url))

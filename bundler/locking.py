@@ -105,7 +105,8 @@ def _timed(lock: Lock, path: Path, now: str) -> Lock:
 @contextlib.contextmanager
 def _workshop(spec: Spec, depot: Depot | None, progress: Progress) -> Iterator[Workshop]:
     with depot.lock() if depot else contextlib.nullcontext(), scratch() as folder:
-        yield Workshop(base=spec.base, cache=depot.folder / "cache" if depot else folder, progress=progress)
+        cache = depot.folder / "cache" if depot else folder
+        yield Workshop(base=spec.base, cache=cache, progress=progress, depot=depot.folder if depot else None)
 
 
 def _check_places(spec: Spec, path: Path, depot: Depot | None) -> None:

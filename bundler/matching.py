@@ -1,12 +1,13 @@
 """Matching: which file of the bases a new file is compressed against.
 
-The file of the same path, else one of a path that differs in digits alone (versions are written into paths),
+The file of the same path, else one of a path that differs in digits or letter case alone (versions are in paths),
 else one of such a name anywhere, else the one whose content has most in common. Only files that changed or went
 come into question: what stays has no new version.
 """
 
 from __future__ import annotations
 
+import contextlib
 import re
 import zlib
 from array import array
@@ -28,6 +29,7 @@ _ALIKE = 3
 _COMMON = 16
 """Files with one feature, from which on it tells nothing."""
 _DIGITS = re.compile(r"[0-9]+(?:\.[0-9]+)*")
+_GZIP = b"\x1f\x8b"
 _WORDS = re.compile(rb"[^\n\0]{8,}")
 
 
@@ -57,8 +59,6 @@ class Matching:
         new: Content,
         bases: Sequence[tuple[Content, Iterable[tuple[str, Entry]]]],
         read: Reader,
-        *,
-        by_content: bool = True,
     ) -> None:
         """Take what changed or went.
 
@@ -66,9 +66,7 @@ class Matching:
             new: the chunks of the new release.
             bases: the chunks of each base, and its entries with paths that begin with the artifact's name.
             read: reads a chunk of a base.
-            by_content: whether files are to be compared by their content as well, with `similar`, which takes long.
         """
-        self.by_content = by_content
         self._read = read
         self._paths: dict[str, Candidate] = {}
         for position, (content, entries) in enumerate(bases):
@@ -128,10 +126,16 @@ class Matching:
 
 
 def sketch(content: bytes | memoryview) -> list[int]:
-    """The features of a content: the least checksums of its lines and strings, which similar contents share."""
+    """The features of a content: the least checksums of its lines and strings, which similar contents share.
+
+    Those of a gzip file are of what it holds.
+    """
+    if content[:2] == _GZIP:
+        with contextlib.suppress(zlib.error):
+            content = zlib.decompressobj(31).decompress(content, SKETCH_MAX)
     return sorted(set(map(zlib.crc32, _WORDS.findall(content[:SKETCH_MAX]))))[:SKETCH]
 
 
 def _keys(path: str) -> tuple[str, str]:
-    plain = _DIGITS.sub("#", path)
+    plain = _DIGITS.sub("#", path.lower())
     return plain, "\0" + plain.rpartition("/")[2]

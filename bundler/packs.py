@@ -6,6 +6,8 @@ import hashlib
 import os
 from pathlib import Path
 
+import msgspec
+
 from sealift.difference import Patch
 from sealift.durable import TEMPORARY, Draft, storing
 from sealift.index import KIND
@@ -36,6 +38,7 @@ class Packs:
         content: memoryview,
         reference: tuple[tuple[int, int, int], ...] = (),
         subtraction: tuple[int, ...] = (),
+        window: tuple[int, ...] = (),
     ) -> None:
         """Write a frame behind the one before it.
 
@@ -45,6 +48,7 @@ class Packs:
             content: its bytes.
             reference: the runs of chunks of the bases that it refers to, in a difference.
             subtraction: bytes of its streams, where it is a subtraction from them.
+            window: start and size of the old material that it refers to, in a recipe.
 
         Raises:
             StoreError: the disk refuses.
@@ -66,9 +70,14 @@ class Packs:
                 chunks=runs,
                 reference=reference,
                 subtraction=subtraction,
+                window=window,
             )
         )
         self._length += frame.length
+
+    def note(self, line: msgspec.Struct) -> None:
+        """Write another line of a difference into the index."""
+        self._index.add(line)
 
     def finish(self) -> tuple[ListingBlob, tuple[Blob, ...]]:
         """End the last pack and the index, and return both.

@@ -58,7 +58,8 @@ def parse(lines: Sequence[str], source: str) -> list[Parcel]:
     Raises:
         UsageError: a line has not the form, or two files of the artifact would be one.
     """
-    found: dict[str, Parcel] = {}
+    found: list[Parcel] = []
+    names: dict[str, str] = {}
     for line in lines:
         said = _LINE.fullmatch(line)
         try:
@@ -67,9 +68,29 @@ def parse(lines: Sequence[str], source: str) -> list[Parcel]:
             parcel = Parcel(sha256=said[1], length=int(said[2]), path=check_path(said[3]), url=check_url(said[4]))
         except (MalformedError, UsageError) as error:
             raise UsageError(f"source {source}: {visible(line)[:80]!r}: {error.message}", hint=_HINT) from error
-        if found.setdefault(folded(parcel.path), parcel) is not parcel:
-            raise UsageError(f"source {source}: {visible(parcel.path)} is there twice", hint=_HINT)
-    return sorted(found.values(), key=lambda parcel: _position(parcel.path))
+        _check_name(parcel.path, names, source)
+        found.append(parcel)
+    return sorted(found, key=lambda parcel: _position(parcel.path))
+
+
+def _check_name(path: str, names: dict[str, str], source: str) -> None:
+    """Refuse a file that is there already, and names that are one where letter case is folded.
+
+    Args:
+        path: of the file.
+        names: each name so far, by its folded form; those of the file and of its folders are added.
+        source: for the message.
+    """
+    components = path.split("/")
+    for depth in range(1, len(components) + 1):
+        name = "/".join(components[:depth])
+        former = names.get(folded(name))
+        if former is not None and (former != name or depth == len(components)):
+            raise UsageError(
+                f"source {source}: {visible(former)} and {visible(name)} are one name where letter case is folded",
+                hint="leave one of them out of the lock file, then run `sealift-bundle lock`",
+            )
+        names[folded(name)] = name
 
 
 def _position(path: str) -> list[bytes]:

@@ -14,7 +14,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from itertools import chain, islice
 from pathlib import Path
-from typing import NamedTuple
+from typing import NamedTuple, TypeVar
 
 from sealift.content import Chunks, Content
 from sealift.crew import Body, Channel, Crew
@@ -26,12 +26,14 @@ from sealift.manifest import BASES_MAX, Part
 from sealift.progress import Progress
 from sealift.tree import Entry
 
-from .coding import QUICK, Coder
+from .coding import Coder
 from .cutting import Sealed
 from .holding import Holding
+from .inflations import Inflations
+from .inside import Asked, Parcel, Settings, parcel
 from .matching import Matching
 from .packs import Packs
-from .regions import Regions, Task
+from .regions import Inside, Regions, Task
 
 _BATCH = 128
 """Groups that are under way before the frames of all of them are written."""
@@ -48,6 +50,8 @@ class Difference:
     """Bytes of content that its frames hold."""
     referring: int
     """Bytes of content that is compressed against the bases."""
+    inside: Inflations
+    """What of it travels inflated."""
 
     @property
     def size(self) -> int:
@@ -73,6 +77,9 @@ class _Made(NamedTuple):
     subtraction: tuple[int, ...]
 
 
+_TaskT = TypeVar("_TaskT", bound=Task | Inside)
+
+
 def difference(
     new: Holding,
     bases: Sequence[Holding],
@@ -81,6 +88,7 @@ def difference(
     level: int,
     workers: int,
     progress: Progress,
+    inflate: bool = True,
 ) -> Difference:
     """Write what a site needs that holds `bases` to have `new` into `trees/`, `index/` and `packs/` below `folder`.
 
@@ -91,6 +99,7 @@ def difference(
         level: zstd's, 1 to 22.
         workers: processes that read and compress.
         progress: told the bytes of content that are new.
+        inflate: whether archives may travel inflated.
 
     Raises:
         UsageError: there are too many bases, or `new` is one of them.
@@ -117,23 +126,12 @@ def difference(
         fresh,
         [(old, _paths(base)) for old, base in zip(olds, bases, strict=True)],
         lambda base, number: reader.read(base + 1, number),
-        by_content=level > QUICK,
     )
     packs = Packs(folder, KIND)
-    referring = 0
     try:
-        with Crew(workers, patcher(contents, level)) as crew:
-            tasks = Regions(fresh, olds, held, matching, reader).tasks(_paths(new))
-            for (numbers, reference), frame in _in_order(crew, tasks):
-                progress.advance(frame.size)
-                referring += frame.size if frame.referring else 0
-                packs.add(
-                    Sealed(numbers, frame.size, len(frame.frame), frame.digest),
-                    tuple((first, count) for _, first, count in _runs((0, number) for number in numbers)),
-                    memoryview(frame.frame),
-                    tuple(_runs(reference)) if frame.referring else (),
-                    frame.subtraction,
-                )
+        with Crew(workers, patcher(contents, level, folder)) as crew:
+            tasks = Regions(fresh, olds, held, matching, reader, inflate=inflate).tasks(_paths(new))
+            referring, inside = _carry_out(crew, tasks, packs, progress)
         index, blobs = packs.finish()
     finally:
         packs.abandon()
@@ -141,23 +139,61 @@ def difference(
     part = Part(
         release=new.part.release, index=index, packs=blobs, base=tuple(base.part.release for base in bases), trees=trees
     )
-    return Difference(part=part, left_out=sum(fresh.sizes) - carried, carried=carried, referring=referring)
+    return Difference(
+        part=part, left_out=sum(fresh.sizes) - carried, carried=carried, referring=referring, inside=inside
+    )
 
 
-def _in_order(crew: Crew, tasks: Iterator[Task]) -> Iterator[tuple[Task, _Made]]:
-    """Yield what becomes of each task, in their order. The next ones are found while the crew is at work."""
+def _carry_out(crew: Crew, tasks: Iterator[Task | Inside], packs: Packs, progress: Progress) -> tuple[int, Inflations]:
+    """Write what workers make of the tasks; return what refers to the bases, and what is inflated.
+
+    They are written in their order, but for archives that travel as they are, whose tasks come last.
+    """
+    referring = 0
+    inside = Inflations()
+    settings = Settings(packs)
+    refused: list[Inside] = []
+    plain = (task for each in refused for task in each.otherwise())
+    for task, made in chain(_in_order(crew, tasks), _in_order(crew, plain)):
+        if isinstance(task, Inside):
+            if not isinstance(made, Parcel):
+                refused.append(task)
+                continue
+            settings.write(made)
+            inside = inside.plus(made.size, made.inflated, sum(frame.length for frame in made.frames))
+            referring += made.size if made.old else 0
+        else:
+            assert isinstance(made, _Made)
+            numbers, reference = task
+            referring += made.size if made.referring else 0
+            packs.add(
+                Sealed(numbers, made.size, len(made.frame), made.digest),
+                tuple((first, count) for _, first, count in _runs((0, number) for number in numbers)),
+                memoryview(made.frame),
+                tuple(_runs(reference)) if made.referring else (),
+                made.subtraction,
+            )
+        progress.advance(made.size)
+    return referring, inside
+
+
+def _in_order(crew: Crew, tasks: Iterator[_TaskT]) -> Iterator[tuple[_TaskT, _Made | Parcel | None]]:
+    """Yield what becomes of each task, in their order; nothing of an archive that is to travel as it is.
+
+    The next ones are found while the crew is at work.
+    """
     while (first := next(tasks, None)) is not None:
-        begun: deque[Task] = deque()
-        made: dict[int, _Made] = {}
+        begun: deque[_TaskT] = deque()
+        made: dict[int, _Made | Parcel | None] = {}
         done = 0
 
-        def numbered(batch: Iterable[Task], begun: deque[Task] = begun) -> Iterator[tuple[int, Task]]:
+        def numbered(batch: Iterable[_TaskT], begun: deque[_TaskT] = begun) -> Iterator[tuple[int, Task | Asked]]:
             for position, task in enumerate(batch):
                 begun.append(task)
-                yield position, task
+                yield position, task.asked if isinstance(task, Inside) else task
 
         for position, answer in crew.run(numbered(chain((first,), islice(tasks, _BATCH - 1)))):
-            made[position] = _Made(*answer)
+            made[position] = answer
             while done in made:
                 yield begun.popleft(), made.pop(done)
                 done += 1
@@ -201,19 +237,21 @@ def _tree(new: Holding, bases: Sequence[Holding], position: int, folder: Path) -
         writer.abandon()
 
 
-def patcher(contents: Sequence[Content], level: int) -> Body:
-    """The body of a worker that makes frames: `contents` are the new release's and the bases'."""
+def patcher(contents: Sequence[Content], level: int, folder: Path) -> Body:
+    """The body of a worker that makes frames: `contents` are the new release's and the bases', `folder` is scratch."""
 
     def body(channel: Channel) -> None:
         chunks = Chunks(contents)
         coder = Coder(level)
         while True:
             position, task = channel.receive()
+            if isinstance(task, Asked):
+                channel.send((position, parcel(task, contents, chunks, folder, coder.code)))
+                continue
             content = b"".join(chunks.read(0, number) for number in task[0])
             reference = b"".join(chunks.read(base + 1, number) for base, number in task[1])
             coded = coder.code(content, reference)
-            answer = _Made(len(content), hashlib.sha256(coded.frame).hexdigest(), *coded)
-            channel.send((position, tuple(answer)))
+            channel.send((position, _Made(len(content), hashlib.sha256(coded.frame).hexdigest(), *coded)))
 
     return body
 

@@ -9,7 +9,7 @@ archive, what comes again lies anywhere, and is looked for (see `echoes`).
 from __future__ import annotations
 
 from bisect import bisect_right
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from itertools import accumulate
 
@@ -21,6 +21,7 @@ from sealift.tree import Entry
 
 from .cutting import WHOLE_MAX
 from .echoes import REFERENCE, Echoes
+from .inside import Asked, likely
 from .matching import Candidate, Matching
 
 GROUP = 512 << 10
@@ -40,6 +41,15 @@ Task = tuple[list[int], list[tuple[int, int]]]
 """Chunks of the new release, and base and number of the chunks that they are compressed against."""
 
 
+@dataclass(frozen=True)
+class Inside:
+    """An archive that may travel inflated."""
+
+    asked: Asked
+    otherwise: Callable[[], Iterator[Task]]
+    """The tasks that it is where it travels as it is."""
+
+
 @dataclass(slots=True)
 class _Group:
     numbers: list[int] = field(default_factory=list)
@@ -52,9 +62,26 @@ class Regions:
     """Makes the tasks of a difference, in the order of the trees."""
 
     def __init__(
-        self, new: Content, bases: Sequence[Content], held: bytearray, matching: Matching, reader: Chunks
+        self,
+        new: Content,
+        bases: Sequence[Content],
+        held: bytearray,
+        matching: Matching,
+        reader: Chunks,
+        *,
+        inflate: bool,
     ) -> None:
-        """Take the chunks of the release and of the bases, which of them are held, and how to match and read files."""
+        """Take what the tasks are made of.
+
+        Args:
+            new: the chunks of the release.
+            bases: those of the bases.
+            held: which chunks of the release they hold.
+            matching: finds old versions.
+            reader: reads chunks.
+            inflate: whether to look inside of archives.
+        """
+        self._inflate = inflate
         self._new = new
         self._bases = bases
         self._held = held
@@ -63,7 +90,7 @@ class Regions:
         self._done = bytearray(held)
         self._probe = zstandard.ZstdCompressor(level=1)
 
-    def tasks(self, files: Iterable[tuple[str, Entry]]) -> Iterator[Task]:
+    def tasks(self, files: Iterable[tuple[str, Entry]]) -> Iterator[Task | Inside]:
         """Yield what each frame holds and refers to.
 
         Args:
@@ -75,8 +102,11 @@ class Regions:
             if all(self._done[number] for number in numbers):
                 continue
             candidate = self._candidate(path, entry, numbers)
+            if self._inflate and likely(path, entry.size):
+                yield self._inside(numbers, candidate)
+                continue
             if len(numbers) > 1:
-                yield from self._large(numbers, candidate)
+                yield from self._large(numbers, self._take(numbers), candidate)
                 continue
             reference = self._whole(candidate) if candidate else []
             size = sum(self._bases[base].sizes[number] for base, number in reference)
@@ -94,9 +124,29 @@ class Regions:
         if group.numbers:
             yield group.numbers, list(group.reference)
 
+    def _take(self, numbers: list[int]) -> list[bool]:
+        """Which chunks of a file come here first; they come nowhere else."""
+        wanted = []
+        for number in numbers:
+            wanted.append(not self._done[number])
+            self._done[number] = 1
+        return wanted
+
+    def _inside(self, numbers: list[int], candidate: Candidate | None) -> Inside:
+        wanted = self._take(numbers)
+
+        def otherwise() -> Iterator[Task]:
+            if len(numbers) > 1:
+                yield from self._large(numbers, wanted, candidate)
+            else:
+                yield numbers, self._whole(candidate) if candidate else []
+
+        base, old = (candidate.base, list(candidate.numbers)) if candidate else (-1, [])
+        return Inside(Asked(numbers, wanted, base, old), otherwise)
+
     def _candidate(self, path: str, entry: Entry, numbers: list[int]) -> Candidate | None:
         found = self._matching.find(path, entry.size)
-        if found is None and self._matching.by_content and entry.size >= _SKETCHABLE:
+        if found is None and entry.size >= _SKETCHABLE:
             return self._matching.similar(self._reader.read(0, numbers[0]))
         return found
 
@@ -106,8 +156,8 @@ class Regions:
         count = sum(1 for size in sizes if size <= 2 * WHOLE_MAX) or 1
         return [(candidate.base, number) for number in candidate.numbers[:count]]
 
-    def _large(self, numbers: list[int], candidate: Candidate | None) -> Iterator[Task]:
-        """The regions of a large file: chunks that are new and lie near each other."""
+    def _large(self, numbers: list[int], wanted: list[bool], candidate: Candidate | None) -> Iterator[Task]:
+        """The regions of a large file: chunks that are wanted and lie near each other."""
         starts = [0, *accumulate(self._new.sizes[number] for number in numbers)]
         size = starts.pop()
         place = None
@@ -124,10 +174,9 @@ class Regions:
 
         part: list[int] = []
         begin = end = 0
-        for number, start in zip(numbers, starts, strict=True):
-            if self._done[number]:
+        for number, start, want in zip(numbers, starts, wanted, strict=True):
+            if not want:
                 continue
-            self._done[number] = 1
             if part and start + self._new.sizes[number] - begin > REGION:
                 yield part, reference()
                 part = []

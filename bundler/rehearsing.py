@@ -21,6 +21,7 @@ from .bases import bases_for
 from .depot import Depot
 from .exporting import Reference, check_places, published_release, require
 from .holding import Holding, in_folder, of_depot
+from .inflations import Inflations
 from .patching import difference, size_of
 from .scratch import scratch
 from .sealing import Effort, check_lock, check_same, lock_of, release_of, seal_in
@@ -44,6 +45,8 @@ class Choice:
     """What it would be a difference to; nothing where it is whole."""
     size: int
     """Bytes of the files that would cross, without metadata."""
+    inside: Inflations
+    """What of it would travel inflated."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -98,13 +101,21 @@ def rehearse(
             ways = [bases_for(release, depot, state, since=since, sites=known)]
         else:
             ways = [(base,) for base in _newest(depot, state, release)]
-        found = [Choice(base=(), size=size_of(holding))]
+        found = [Choice(base=(), size=size_of(holding), inside=Inflations())]
         for bases in ways:
             if bases:
                 with scratch() as folder:
-                    level = effort.difference_level
-                    made = difference(holding, bases, folder, level=level, workers=effort.threads, progress=progress)
-                found.append(Choice(base=tuple(base.release.label for base in bases), size=made.size))
+                    made = difference(
+                        holding,
+                        bases,
+                        folder,
+                        level=effort.difference_level,
+                        workers=effort.threads,
+                        progress=progress,
+                        inflate=effort.inflate,
+                    )
+                labels = tuple(base.release.label for base in bases)
+                found.append(Choice(base=labels, size=made.size, inside=made.inside))
         return tuple(found)
 
     return tuple(_rehearsed(each, depot, state, choices, effort, progress) for each in wanted)
@@ -142,7 +153,9 @@ def _rehearsed(
     known = published_release(state, wanted.name, wanted.version)
     progress.start(f"reading {wanted.name}@{wanted.version}")
     with scratch() as folder:
-        workshop = Workshop(base=wanted.base, cache=folder, progress=progress, spare=depot.folder / "cache")
+        workshop = Workshop(
+            base=wanted.base, cache=folder, progress=progress, spare=depot.folder / "cache", depot=depot.folder
+        )
         packed = seal_in(folder, wanted, lock, workshop, effort=effort, keep=known is None)
         progress.finish()
         check_lock(lock, packed)

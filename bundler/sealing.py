@@ -48,6 +48,8 @@ class Effort:
     """Worker processes."""
     difference_level: int = 9
     """zstd's level of what is compressed against a base, 1 to 22."""
+    inflate: bool = True
+    """Whether archives may travel inflated in a difference."""
 
 
 def gather(
@@ -67,9 +69,9 @@ def gather(
     sources = kinds("bundler.sources", "sealift.sources")
     found = []
     for wanted in spec.artifacts:
-        source = sources[wanted.source]
-        entries = source.collect(pinned(lock, wanted), workshop)
-        found.append((wanted.name, lookout.over(wanted.name, kind_made_by(source), entries)))
+        source, want = sources[wanted.source], pinned(lock, wanted)
+        entries = source.collect(want, workshop)
+        found.append((wanted.name, lookout.over(wanted.name, kind_made_by(source, want), entries)))
     return found
 
 
@@ -97,7 +99,7 @@ def seal(spec: Spec, depot: Depot, known: Callable[[], Blob | None], *, effort: 
         StoreError: the disk refuses.
     """
     lock = lock_of(spec)
-    workshop = Workshop(base=spec.base, cache=depot.folder / "cache", progress=progress)
+    workshop = Workshop(base=spec.base, cache=depot.folder / "cache", progress=progress, depot=depot.folder)
     progress.start(f"sealing {spec.name}@{spec.version}")
     published = known() if depot.remembers(spec.name, spec.version) else None
     if published:
@@ -162,7 +164,7 @@ def release_of(spec: Spec, packed: Packed, lock: locks.Lock | None) -> tuple[Rel
     statement = statement_of(spec, lock, packed)
     content = encode(statement)
     sources = kinds("bundler.sources", "sealift.sources")
-    kind_of = {wanted.name: kind_made_by(sources[wanted.source]) for wanted in spec.artifacts}
+    kind_of = {wanted.name: kind_made_by(sources[wanted.source], pinned(lock, wanted)) for wanted in spec.artifacts}
     artifacts = tuple(msgspec.structs.replace(each, kind=kind_of[each.name]) for each in packed.artifacts)
     release = Release(
         format=FORMAT,

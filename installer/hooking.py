@@ -1,7 +1,8 @@
-"""Hooks around a switch: those sealed in the release, run in each staged folder, then the environment's own."""
+"""Hooks around a switch: those sealed in the release, run in each staged folder that has them, then the site's own."""
 
 from __future__ import annotations
 
+import os
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Literal
@@ -27,10 +28,13 @@ def run_hooks(plan: Plan, release: Release, staged: Sequence[Staged], moment: Li
     sealed = release.hooks.before_switch if moment == "before" else release.hooks.after_switch
     declared = plan.environment.hooks
     own = declared.before_switch if moment == "before" else declared.after_switch
-    for each in staged:
-        for hook in sealed:
-            if each.folder is not None:
-                _run(hook, moment, each.folder, plan)
+    folders = [each.folder for each in staged if each.folder is not None]
+    for hook in sealed:
+        there = [folder for folder in folders if os.path.lexists(folder / hook.run[0])]
+        if folders and not there:
+            raise DeployError(f"hook {hook.run[0]} of the release is in no folder that is deployed")
+        for folder in there:
+            _run(hook, moment, folder, plan)
     for hook in own:
         _run(hook, moment, None, plan)
 

@@ -30,15 +30,14 @@ def intact(deployable: Deployable, store: Store, folder: Path, workers: int) -> 
     Raises:
         IntegrityError: a tree in the store is damaged.
     """
-    filled = {deployable.folder_of(artifact) + path: content for (artifact, path), content in deployable.filled.items()}
-    with Crew(workers, _body(folder, filled)) as crew:
+    with Crew(workers, _body(folder, deployable.filled_paths)) as crew:
         return all(crew.run(_tasks(deployable, store)))
 
 
 def _tasks(deployable: Deployable, store: Store) -> Iterator[_Task]:
     batch: list[tuple[str, Entry]] = []
     size = 0
-    for artifact in deployable.release.artifacts:
+    for artifact in deployable.artifacts:
         prefix = deployable.folder_of(artifact.name)
         for entry in store.entries(artifact):
             batch.append((prefix + entry.path, entry))

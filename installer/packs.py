@@ -19,6 +19,8 @@ class Packs:
 
     def __init__(self, store: Store) -> None:
         self._store = store
+        self.folder = store.folder / "packs"
+        """Where they are written."""
         self._draft: Draft | None = None
         self._digest = hashlib.sha256()
         self._length = 0
@@ -42,10 +44,9 @@ class Packs:
         """
         if self._draft and self._length + len(content) > PACK_TARGET:
             self._close(self._draft)
-        folder = self._store.folder / "packs"
-        with storing(folder):
+        with storing(self.folder):
             if self._draft is None:
-                self._draft = Draft(folder / f"{TEMPORARY}rebuilt", mode=0o600)
+                self._draft = Draft(self.folder / f"{TEMPORARY}rebuilt", mode=0o600)
             self._draft.write(content)
         self._digest.update(content)
         self.frames.append(

@@ -24,7 +24,7 @@ from sealift import tree as trees
 from sealift.container import Member, Reader
 from sealift.content import Chunks, Content
 from sealift.crew import Body, Channel, Crew
-from sealift.difference import Patch
+from sealift.difference import Inflated, Patch
 from sealift.durable import write_file
 from sealift.errors import IntegrityError, MalformedError, StoreError
 from sealift.frame import compressible, seal, store
@@ -38,6 +38,7 @@ from sealift.progress import Progress
 from sealift.reading import bounded
 
 from .packs import Packs
+from .remaking import Aside, Remade, remake
 from .state import Admitted, State
 from .store import Store
 
@@ -62,9 +63,7 @@ class Rebuilt:
 
 
 class _Task(NamedTuple):
-    pack: str
-    """The member that holds the frame."""
-    patch: Patch
+    part: Patch | Inflated
     chunks: list[tuple[bytes, int]]
     """The digest and size of each chunk of its content."""
 
@@ -151,17 +150,17 @@ def rebuild(
     index = content.part.index
     compressed = bundle.read(member_of(bundle, "index", index))
     taken = bytes(held)
-    patches = list(
+    brought = list(
         differences.checked(compressed, index, content.part.packs, lengths, held, [old.sizes for old in olds])
     )
     packs = Packs(store)
-    progress.start(f"rebuilding {content.release.label}", sum(patch.size for patch in patches))
+    progress.start(f"rebuilding {content.release.label}", sum(map(_size, brought)))
     frames = _Frames(olds, [each.part for each in bases])
     for number, digest in enumerate(digests):
         if taken[number]:
             frames.held(number, digest)
     try:
-        _carry_out(bundle, content, patches, digests, lengths, olds, packs, workers, progress)
+        _carry_out(bundle, content, brought, digests, lengths, olds, packs, workers, progress)
         blobs = packs.finish()
     finally:
         packs.abandon()
@@ -223,7 +222,7 @@ def _trees(
 def _carry_out(
     bundle: Reader,
     content: Offered,
-    patches: Sequence[Patch],
+    brought: Sequence[Patch | Inflated],
     digests: Sequence[bytes],
     lengths: Sequence[int],
     olds: Sequence[Content],
@@ -232,63 +231,80 @@ def _carry_out(
     progress: Progress,
 ) -> None:
     members = [member_of(bundle, "packs", pack) for pack in content.part.packs]
-    tasks = (
-        _Task(members[patch.pack].name, patch, [(digests[number], lengths[number]) for number in patch.numbers()])
-        for patch in patches
-    )
-    with Crew(workers, _rebuilder(bundle, {member.name: member for member in members}, olds)) as crew:
-        while batch := list(islice(tasks, _BATCH)):
-            made: dict[int, _Made] = {}
+    numbered = (_Task(part, [(digests[number], lengths[number]) for number in _numbers(part)]) for part in brought)
+    with Aside(packs.folder) as aside, Crew(workers, _rebuilder(bundle, members, olds, aside)) as crew:
+        while batch := list(islice(numbered, _BATCH)):
+            made: dict[int, _Made | list[Remade]] = {}
             for number, answer in crew.run(iter(enumerate(batch))):
-                made[number] = _Made(*answer)
-                progress.advance(made[number].size)
+                made[number] = answer
+                progress.advance(_size(batch[number].part))
             for number, task in enumerate(batch):
                 one = made.pop(number)
-                packs.add(one.frame, one.size, one.digest, task.patch.chunks)
+                if isinstance(one, _Made):
+                    assert isinstance(task.part, Patch)
+                    packs.add(one.frame, one.size, one.digest, task.part.chunks)
+                    continue
+                for frame, remade in aside.take(number, one):
+                    packs.add(frame, remade.size, remade.digest, remade.chunks)
 
 
-def _rebuilder(bundle: Reader, members: dict[str, Member], olds: Sequence[Content]) -> Body:
+def _size(part: Patch | Inflated) -> int:
+    """Bytes of the content that it brings."""
+    return part.size if isinstance(part, Patch) else part.recipe.size
+
+
+def _numbers(part: Patch | Inflated) -> Iterator[int]:
+    """The chunks that it brings."""
+    return part.numbers() if isinstance(part, Patch) else part.recipe.numbers()
+
+
+def _rebuilder(bundle: Reader, members: Sequence[Member], olds: Sequence[Content], aside: Aside) -> Body:
+    def fetch(patch: Patch) -> bytes:
+        member = members[patch.pack]
+        frame = bundle.part(member, patch.offset, patch.length)
+        if hashlib.sha256(frame).hexdigest() != patch.sha256:
+            raise damaged_pack(member.digest)
+        return frame
+
     def body(channel: Channel) -> None:
         chunks = Chunks(olds, room=ROOM)
         probe = zstandard.ZstdCompressor(level=1)
         compressor = zstandard.ZstdCompressor(level=LEVEL, write_checksum=False, write_content_size=True, threads=0)
+
+        def again(content: memoryview) -> bytes:
+            return seal([content], compressor) if compressible(content, probe) else store([content])
+
         while True:
-            position, task = channel.receive()
-            frame, size = _rebuilt(
-                bundle, members, _Task(*task), chunks, lambda piece: _frame(piece, compressor, probe)
-            )
-            channel.send((position, tuple(_Made(frame, size, hashlib.sha256(frame).hexdigest()))))
+            position, (part, pieces) = channel.receive()
+            if isinstance(part, Patch):
+                frame = _rebuilt(fetch(part), part, pieces, chunks, again)
+                channel.send((position, _Made(frame, part.size, hashlib.sha256(frame).hexdigest())))
+            else:
+                sizes = [old.sizes for old in olds]
+                made = remake(part, pieces, sizes, chunks, fetch, again, aside.place(position))
+                channel.send((position, made))
 
     return body
 
 
-def _frame(content: memoryview, compressor: zstandard.ZstdCompressor, probe: zstandard.ZstdCompressor) -> bytes:
-    return seal([content], compressor) if compressible(content, probe) else store([content])
-
-
 def _rebuilt(
-    bundle: Reader,
-    members: dict[str, Member],
-    task: _Task,
+    frame: bytes,
+    patch: Patch,
+    pieces: Sequence[tuple[bytes, int]],
     chunks: Chunks,
     again: Callable[[memoryview], bytes],
-) -> tuple[bytes, int]:
-    """One frame for the store, and the bytes of its content; one without reference stays as it came."""
-    patch = task.patch
-    member = members[task.pack]
-    frame = bundle.part(member, patch.offset, patch.length)
-    if hashlib.sha256(frame).hexdigest() != patch.sha256:
-        raise damaged_pack(member.digest)
+) -> bytes:
+    """One frame for the store; one without reference stays as it came."""
     reference = b"".join(chunks.read(base, number) for base, number in patch.referred())
     content = memoryview(differences.content_of(patch, frame, reference))
     start = 0
-    for digest, size in task.chunks:
+    for digest, size in pieces:
         if hashlib.sha256(content[start : start + size]).digest() != digest:
             raise IntegrityError(
                 "what a frame of the difference gives is not what was signed", hint="ask for a whole bundle"
             )
         start += size
-    return (again(content) if patch.reference else frame), patch.size
+    return again(content) if patch.reference else frame
 
 
 class _Frames:

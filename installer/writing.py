@@ -117,10 +117,10 @@ class _Writer:
         """
         before = {}
         first = 0
-        for artifact in self._former.deployable.release.artifacts if self._former else ():
+        for artifact in self._former.deployable.artifacts if self._former else ():
             before[artifact.name] = artifact, first
             first += artifact.files
-        for artifact in self._deployable.release.artifacts:
+        for artifact in self._deployable.artifacts:
             prefix = self._deployable.folder_of(artifact.name)
             same: Callable[[Entry], int | None] = _never
             if self._former and artifact.name in before and self._former.deployable.folder_of(artifact.name) == prefix:
@@ -157,7 +157,7 @@ class _Writer:
             yield ReuseTask(batch)
 
     def _frame_tasks(self) -> Iterator[FrameTask]:
-        walk = self._walk()
+        walk = self._walk() if self._deployable.only is None else self._walk_some()
         seen = 0
         for frame in self._store.frames(self._deployable.part.index):
             numbers = list(frame.numbers())
@@ -208,6 +208,38 @@ class _Writer:
                         self._copies.append((first[0], first[1], piece))
                     offset += size
             yield self._distinct
+
+    def _walk_some(self) -> Iterator[int]:
+        """As `_walk`, where some artifacts are left out: the first that has a chunk may be one of those."""
+        places: dict[bytes, tuple[Piece, bool]] = {}
+        for path, entry, same in self._entries():
+            if entry.type == "link":
+                self._links.append((path, entry.target))
+            elif entry.type == "file":
+                mode = int(entry.mode, 8)
+                wanted = not same or path in self._unusable
+                if not entry.size:
+                    _create(f"{self._destination}/{path}", mode)
+                offset = 0
+                for digest, size in entry.pieces():
+                    piece = (path, offset, size, mode, size == entry.size)
+                    first, _ = places.setdefault(bytes.fromhex(digest), (piece, wanted))
+                    if first is not piece and wanted:
+                        self._copies.append((first[0], first[1], piece))
+                    offset += size
+        numbers: set[bytes] = set()
+        for artifact in self._deployable.release.artifacts:
+            for entry in self._store.entries(artifact):
+                for digest, size in entry.pieces():
+                    if (key := bytes.fromhex(digest)) in numbers:
+                        continue
+                    numbers.add(key)
+                    self._sizes[self._distinct] = size
+                    place, wanted = places.get(key, (None, False))
+                    if place and wanted:
+                        self._pending[self._distinct] = place
+                    self._distinct += 1
+                yield self._distinct
 
     def _copy_tasks(self) -> Iterator[CopyTask]:
         for start in range(0, len(self._copies), _BATCH):
@@ -270,8 +302,8 @@ def sealed_files(deployable: Deployable, store: Store) -> Iterator[str | None]:
 
 def _fill(deployable: Deployable, destination: Path) -> None:
     """Put what values made of templates in place of them; never into a file that has another name elsewhere."""
-    for (artifact, inner), content in deployable.filled.items():
-        path = destination / (deployable.folder_of(artifact) + inner)
+    for inner, content in deployable.filled_paths.items():
+        path = destination / inner
         with storing(path):
             mode = stat.S_IMODE(os.stat(path, follow_symlinks=False).st_mode)
             os.unlink(path)

@@ -9,6 +9,8 @@ makes anything of it.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from itertools import islice
 from typing import TypeVar
 
 import msgspec
@@ -17,11 +19,13 @@ import zstandard
 from . import frame as frames
 from . import index as indexes
 from . import subtraction as subtractions
+from .deflating import Way, probe
 from .digest import check_form
 from .errors import IntegrityError, MalformedError
 from .frame import FRAME_MAX
 from .index import Frame
 from .listing import Blob, ListingBlob, decode_line, lines
+from .recipe import WAYS_MAX, Recipe, Setting
 from .tree import Entry, side_by_side
 
 KIND = "difference"
@@ -48,12 +52,24 @@ class Patch(Frame, frozen=True, kw_only=True, forbid_unknown_fields=True, omit_d
     """Runs of chunk numbers of the bases (base, first, count): what the frame's prefix consists of."""
     subtraction: tuple[int, ...] = ()
     """Bytes of each of the four streams, where the frame is a subtraction from its reference."""
+    window: tuple[int, ...] = ()
+    """Of a frame of a recipe: start and size of the old material that is its prefix."""
 
     def referred(self) -> Iterator[tuple[int, int]]:
         """Base and chunk number of each chunk of the reference content, in order."""
         for base, first, count in self.reference:
             for number in range(first, first + count):
                 yield base, number
+
+
+@dataclass(frozen=True, kw_only=True)
+class Inflated:
+    """What travels inflated: a recipe, the frames that hold its material, and how to deflate."""
+
+    recipe: Recipe
+    patches: tuple[Patch, ...]
+    ways: tuple[Way, ...]
+    """By the position of the setting."""
 
 
 class From(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -82,8 +98,8 @@ def checked(
     sizes: Sequence[int],
     held: bytearray,
     bases: Sequence[Sequence[int]],
-) -> Iterator[Patch]:
-    """Yield the frames of a difference that came from outside, and refuse it unless it fits to the bases.
+) -> Iterator[Patch | Inflated]:
+    """Yield what a difference that came from outside brings, and refuse it unless it fits to the bases.
 
     Args:
         compressed: the listing's file.
@@ -94,41 +110,114 @@ def checked(
         bases: bytes of each chunk of each base, by its number.
 
     Raises:
-        IntegrityError: a digest or a size does not match.
+        IntegrityError: a digest or a size does not match, or zlib deflates otherwise here.
         MalformedError: a frame overlaps, leaves a gap, or refers to what no base has.
     """
-    for patch in indexes.covering(_patches(compressed, blob), packs, sizes, held):
-        if len(patch.reference) > RUNS_MAX:
-            raise MalformedError(f"a frame of the difference refers to more than {RUNS_MAX} runs of chunks")
-        amount = 0
-        for base, first, count in patch.reference:
-            if not 0 <= base < len(bases) or first < 0 or not 0 < count <= len(bases[base]) - first:
-                raise MalformedError("a frame of the difference refers to chunks that its base does not have")
-            amount += sum(bases[base][first : first + count])
-            if amount > REFERENCE_MAX:
-                raise MalformedError(f"a frame of the difference refers to more than {REFERENCE_MAX} bytes")
-        if (patch.reference or patch.subtraction) and amount < REFERENCE_MIN:
-            raise MalformedError(f"a frame of the difference refers to less than {REFERENCE_MIN} bytes")
-        if patch.subtraction:
-            subtractions.check_sizes(patch.subtraction, patch.size)
+    frames = 0
+
+    def loose() -> Iterator[Patch]:
+        nonlocal frames
+        for each in _lines(compressed, blob):
+            if isinstance(each, Setting):
+                _check_probe(each)
+            elif isinstance(each, Inflated):
+                each.recipe.check(sizes, held, bases)
+                waiting.append(each)
+                yield from each.patches
+            else:
+                yield each
+
+    waiting: list[Inflated] = []
+    for patch in indexes.covering(loose(), packs, sizes, held, material=True):
+        if waiting:
+            frames += 1
+            if frames == len(waiting[0].patches):
+                yield waiting.pop()
+                frames = 0
+            continue
+        _check_reference(patch, bases)
         yield patch
 
 
-def outline(compressed: bytes, blob: ListingBlob) -> Iterator[Patch]:
-    """Yield the frames of a difference whose bases are not at hand; only their form is checked.
+def _check_reference(patch: Patch, bases: Sequence[Sequence[int]]) -> None:
+    if len(patch.reference) > RUNS_MAX:
+        raise MalformedError(f"a frame of the difference refers to more than {RUNS_MAX} runs of chunks")
+    amount = 0
+    for base, first, count in patch.reference:
+        if not 0 <= base < len(bases) or first < 0 or not 0 < count <= len(bases[base]) - first:
+            raise MalformedError("a frame of the difference refers to chunks that its base does not have")
+        amount += sum(bases[base][first : first + count])
+        if amount > REFERENCE_MAX:
+            raise MalformedError(f"a frame of the difference refers to more than {REFERENCE_MAX} bytes")
+    if patch.reference and amount < REFERENCE_MIN:
+        raise MalformedError(f"a frame of the difference refers to less than {REFERENCE_MIN} bytes")
+    _check_subtraction(patch, bool(patch.reference))
+
+
+def _check_subtraction(patch: Patch, referring: bool) -> None:
+    if patch.subtraction:
+        if not referring:
+            raise MalformedError("a subtraction refers to nothing that it could be taken from")
+        subtractions.check_sizes(patch.subtraction, patch.size)
+
+
+def _check_probe(setting: Setting) -> None:
+    if probe(setting.way) != setting.probe:
+        raise IntegrityError(
+            "the bundle holds compressed files that only another zlib than the one of this Python can rebuild",
+            hint="ask for a bundle that was exported with --no-inflate, or for the whole release",
+        )
+
+
+def outline(compressed: bytes, blob: ListingBlob) -> Iterator[Patch | Inflated]:
+    """Yield what a difference brings whose bases are not at hand; only its form is checked.
 
     Raises:
         IntegrityError: a digest or a size does not match.
         MalformedError: it is no difference.
     """
-    return _patches(compressed, blob)
+    return (each for each in _lines(compressed, blob) if not isinstance(each, Setting))
 
 
-def _patches(compressed: bytes, blob: ListingBlob) -> Iterator[Patch]:
-    for line in lines(compressed, blob, KIND):
-        patch = decode_line(line, Patch, "a line of a difference")
-        check_form(patch.sha256, "a frame")
-        yield patch
+def _lines(compressed: bytes, blob: ListingBlob) -> Iterator[Patch | Setting | Inflated]:
+    """The lines of a difference; each recipe with its frames."""
+    ways: list[Way] = []
+    listed = lines(compressed, blob, KIND)
+    for line in listed:
+        if line.startswith(b'{"level"'):
+            setting = _decoded(line, Setting)
+            setting.check()
+            if len(ways) == WAYS_MAX:
+                raise MalformedError(f"a difference deflates in more than {WAYS_MAX} ways")
+            ways.append(setting.way)
+            yield setting
+        elif line.startswith(b'{"makes"'):
+            recipe = _decoded(line, Recipe)
+            recipe.check_form(len(ways))
+            patches = tuple(_patch(each) for each in islice(listed, recipe.frames))
+            if any(patch.chunks or patch.reference for patch in patches) or len(patches) != recipe.frames:
+                raise MalformedError("a recipe lacks a frame, or one that is no material is among them")
+            if sum(patch.size for patch in patches) != recipe.material:
+                raise MalformedError("the frames of a recipe do not hold its material")
+            recipe.check_windows((patch.window for patch in patches), REFERENCE_MAX, REFERENCE_MIN)
+            for patch in patches:
+                _check_subtraction(patch, bool(patch.window))
+            yield Inflated(recipe=recipe, patches=patches, ways=tuple(ways))
+        else:
+            patch = _patch(line)
+            if patch.window or not patch.chunks:
+                raise MalformedError("a frame of the difference is of no recipe and has no chunks")
+            yield patch
+
+
+def _patch(line: bytes) -> Patch:
+    patch = _decoded(line, Patch)
+    check_form(patch.sha256, "a frame")
+    return patch
+
+
+def _decoded(line: bytes, kind: type[_T]) -> _T:
+    return decode_line(line, kind, "a line of a difference")
 
 
 def unseal(frame: bytes, size: int, reference: bytes) -> bytes:

@@ -92,7 +92,12 @@ def _lines(compressed: bytes, blob: ListingBlob) -> Iterator[Frame]:
 
 
 def covering(
-    frames: Iterable[FrameT], packs: Sequence[Blob], sizes: Sequence[int], seen: bytearray
+    frames: Iterable[FrameT],
+    packs: Sequence[Blob],
+    sizes: Sequence[int],
+    seen: bytearray,
+    *,
+    material: bool = False,
 ) -> Iterator[FrameT]:
     """Yield `frames`, and refuse them unless they cover all packs without gaps, and all chunks once.
 
@@ -101,6 +106,7 @@ def covering(
         packs: the part's packs, in order.
         sizes: bytes of each chunk, by its number.
         seen: for each chunk, whether it need not and must not come; it is changed.
+        material: whether a frame may have no chunks: it holds material for some, and the caller checks its size.
 
     Raises:
         MalformedError: a frame overlaps, leaves a gap, or does not hold what it says.
@@ -120,7 +126,7 @@ def covering(
                 raise MalformedError("a frame of the index holds chunks that do not exist or that another holds")
             seen[first : first + count] = b"\1" * count
             size += sum(sizes[first : first + count])
-        if size != frame.size:
+        if size != frame.size and (frame.chunks or not material):
             raise MalformedError("a frame of the index does not have the size of its chunks")
         yield frame
     if not all(seen) or (packs and (pack, end) != (len(packs) - 1, packs[-1].length)):

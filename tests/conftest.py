@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 from gitserver import GitServer, git_server
 from gnupg import gnupg_home
+from machine import Machine, machine
 from registries import Running, registry
 from stores import Store, missing, shared
 from worlds import NOW, Connected, Isolated
@@ -100,6 +101,23 @@ def gnupg(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
     """A GnuPG home with keys."""
     with gnupg_home(tmp_path_factory.mktemp("gnupg")) as home:
         yield home
+
+
+@pytest.fixture(scope="session")
+def running_machine(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Machine]:
+    """A machine that systemd runs; it sees the folders of tests where they are."""
+    with machine(tmp_path_factory.mktemp("machine"), tmp_path_factory.getbasetemp()) as found:
+        yield found
+
+
+@pytest.fixture
+def systemd(running_machine: Machine) -> Iterator[Machine]:
+    """The same without a unit, and with its programs before all others."""
+    running_machine.clear()
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("installer.commands.PATH", f"{running_machine.programs}:{os.environ['PATH']}")
+        yield running_machine
+    running_machine.clear()
 
 
 @pytest.fixture

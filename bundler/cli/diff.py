@@ -21,6 +21,7 @@ from sealift.cli import (
     workers,
 )
 
+from .inflated import inflated_document, inflated_line
 from .options import anchor_options
 
 LEVEL = 9
@@ -87,8 +88,14 @@ def diff(
     if prices is not None and carried is not None:
         artifacts = sorted({artifact for artifact, _ in prices})
         totals = {name: sum(price for (artifact, _), price in prices.items() if artifact == name) for name in artifacts}
-        document["difference"] = {"size": carried.size, "artifacts": totals}
+        document["difference"] = {
+            "size": carried.size,
+            "artifacts": totals,
+            "inflated": (inflated := inflated_document(carried.inside)),
+        }
         by_artifact = [f"{name}: {size(total)} to carry" for name, total in totals.items()]
+        if line := inflated_line(inflated):
+            by_artifact.append(line)
         by_artifact.append(f"{size(carried.size)} to carry in all, with the lists of what changed")
     rows = [
         (

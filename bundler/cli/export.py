@@ -27,6 +27,7 @@ from sealift.cli import (
 from sealift.errors import UsageError
 from sealift.names import file_stem, label_in
 
+from .inflated import inflated_document, inflated_line
 from .options import depot_option, source_date_epoch
 
 if TYPE_CHECKING:
@@ -85,6 +86,11 @@ FAST_DIFFERENCE, SMALL_DIFFERENCE = 3, 9
     help="The receipt of a site that the bundle is for: carry only what it lacks. May be given several times.",
 )
 @click.option("--fast", is_flag=True, help="Make a difference quickly rather than small.")
+@click.option(
+    "--no-inflate",
+    is_flag=True,
+    help="Carry wheels, zips and gzip files in a difference as they are: for sites whose zlib is another one.",
+)
 @click.option("--dry-run", is_flag=True, help="Show what would be sealed; write nothing in the depot, and no bundle.")
 @click.option("--level", type=click.IntRange(1, 22), default=3, show_default=True, help="The compression level (zstd).")
 @threads_option
@@ -99,6 +105,7 @@ def export(
     since: tuple[str, ...],
     receipts: tuple[Path, ...],
     fast: bool,
+    no_inflate: bool,
     dry_run: bool,
     level: int,
     threads: int | None,
@@ -126,6 +133,7 @@ def export(
         level=level,
         threads=workers(threads),
         difference_level=FAST_DIFFERENCE if fast else max(level, SMALL_DIFFERENCE),
+        inflate=not no_inflate,
     )
     if since and receipts:
         raise UsageError("--since and --for both say what the sites hold", hint="give one of them")
@@ -217,6 +225,7 @@ def _difference_document(difference: Difference | None) -> dict[str, object]:
             "left_out_bytes": difference.left_out,
             "new_bytes": difference.carried,
             "referring_bytes": difference.referring,
+            "inflated": inflated_document(difference.inside),
         }
     }
 
@@ -227,7 +236,14 @@ def _rehearsed_document(rehearsed: Sequence[Rehearsed]) -> dict[str, object]:
         "releases": [
             {
                 **_release_document(each.release, each.manifest, new=each.new),
-                "choices": [{"base": list(choice.base), "size": choice.size} for choice in each.choices],
+                "choices": [
+                    {
+                        "base": list(choice.base),
+                        "size": choice.size,
+                        **({"inflated": inflated_document(choice.inside)} if choice.base else {}),
+                    }
+                    for choice in each.choices
+                ],
             }
             for each in rehearsed
         ],
@@ -256,7 +272,16 @@ def _release_document(release: Release, manifest: str, *, new: bool) -> dict[str
 def _rehearsed_text(rehearsed: Sequence[Rehearsed]) -> str:
     rows = [row for each in rehearsed for row in _rows(each.release, "new" if each.new else "published, the same")]
     choices = [
-        (each.release.label, "since " + ", ".join(choice.base) if choice.base else "whole", size(choice.size))
+        (
+            each.release.label,
+            "since " + ", ".join(choice.base) if choice.base else "whole",
+            size(choice.size),
+            *(
+                [inflated_line(inflated_document(choice.inside))]
+                if any(one.inside.archives for one in each.choices)
+                else []
+            ),
+        )
         for each in rehearsed
         for choice in each.choices
     ]
@@ -286,6 +311,8 @@ def _difference_lines(made: Exported) -> list[str]:
                 f"{each.release.label} is a difference to {base}: {size(each.difference.left_out)} left out, "
                 f"{size(each.difference.carried)} of new content in {size(each.difference.size)}"
             )
+            if said := inflated_line(inflated_document(each.difference.inside)):
+                lines.append(said)
         elif made.asked:
             lines.append(f"{each.release.label} is whole: the sites hold no release of that name in common")
     return lines

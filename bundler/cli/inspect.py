@@ -11,6 +11,7 @@ import click
 
 from sealift.cli import command, count, emit, json_option, safe, size, table, utc_now
 
+from .inflated import inflated_document, inflated_line
 from .options import anchor_options
 
 if TYPE_CHECKING:
@@ -145,14 +146,23 @@ def _statement(held: Holding) -> Statement | None:
 
 def _difference(held: Holding) -> dict[str, Any]:
     """What a difference leaves out and refers to; nothing of a whole release."""
+    from sealift.difference import Inflated
+
+    from ..inflations import Inflations
+
     if not held.part.base:
         return {}
+    inside = Inflations()
     fresh = referring = 0
     references = [0] * len(held.part.base)
-    for frame in held.frames():
-        fresh += frame.size
-        runs = getattr(frame, "reference", ())
-        referring += frame.size if runs else 0
+    for each in held.brought():
+        if isinstance(each, Inflated):
+            size, runs = each.recipe.size, each.recipe.source
+            inside = inside.plus(size, each.recipe.deflated, sum(patch.length for patch in each.patches))
+        else:
+            size, runs = each.size, each.reference
+        fresh += size
+        referring += size if runs else 0
         for base, _, number in runs:
             if 0 <= base < len(references):
                 references[base] += number
@@ -165,6 +175,7 @@ def _difference(held: Holding) -> dict[str, Any]:
             "left_out_bytes": max(0, sum(artifact.bytes for artifact in held.release.artifacts) - fresh),
             "new_bytes": fresh,
             "referring_bytes": referring,
+            "inflated": inflated_document(inside),
         }
     }
 
@@ -205,6 +216,8 @@ def _text(held: Holding, shown: _Shown) -> str:
             f"leaves out {size(left['left_out_bytes'])} of {size(left['left_out_bytes'] + left['new_bytes'])}; "
             f"{size(left['referring_bytes'])} of the new content is compressed against what the site holds",
         ]
+        if inside := inflated_line(left["inflated"]):
+            lines.append(inside)
     for moment, hooks in (("before", held.release.hooks.before_switch), ("after", held.release.hooks.after_switch)):
         lines += [f"hook {moment} the switch: {safe(' '.join(hook.run))}" for hook in hooks]
     if values := held.release.values:

@@ -9,7 +9,8 @@ A source module offers three names:
 
 It may offer four more:
 
-- `KIND`: the kind of the artifacts that it makes, where it is another than `files`; `kind_made_by` asks for it.
+- `KIND`: the kind of the artifacts that it makes, where it is another than `files`, or `kind_of(want)`, where what the
+  spec says and the lock pins decides that; `kind_made_by` asks for it.
 - `traces(want)`: where what it collects comes from, as `Trace`, by what the spec says and the lock pins alone;
   `traces_of` asks for it. Where it is missing, the release's provenance says the artifact's own digest.
 - `lint(want, base, *, pinned)`: what it can say about `want` without fetching anything, or reading more than
@@ -74,6 +75,8 @@ class Workshop:
     progress: Progress
     spare: Path | None = None
     """A folder like `cache` that is read only: what it holds is not fetched again."""
+    depot: Path | None = None
+    """The folder of the depot that the release is for; None where there is none, for a lock alone."""
 
 
 class Source(Protocol):
@@ -135,8 +138,22 @@ class Tracing(Protocol):
         """
 
 
-def kind_made_by(source: object) -> Kind:
-    """The kind of the artifacts that `source` makes."""
+@runtime_checkable
+class Passing(Protocol):
+    """A source whose artifacts are of the kind that they were before."""
+
+    def kind_of(self, want: Mapping[str, Any]) -> Kind:
+        """The kind of the artifact.
+
+        Raises:
+            UsageError: `want` breaks `SCHEMA`.
+        """
+
+
+def kind_made_by(source: object, want: Mapping[str, Any]) -> Kind:
+    """The kind of the artifact that `source` makes of what is wanted and pinned."""
+    if isinstance(source, Passing):
+        return source.kind_of(want)
     kind: Kind = getattr(source, "KIND", "files")
     return kind
 

@@ -17,10 +17,8 @@ from typing import TYPE_CHECKING, Annotated, Any
 import msgspec
 
 from sealift.document import Problem
-from sealift.durable import storing
-from sealift.errors import SourceError, UsageError
+from sealift.errors import UsageError
 from sealift.names import visible
-from sealift.reading import opened
 
 from . import Found, Trace, Workshop
 
@@ -31,8 +29,6 @@ if TYPE_CHECKING:
     from ..wheels.choosing import File
 
 KIND = "wheels"
-LOCKFILE_MAX = 16 << 20
-"""Bytes of a lock file of packages at most."""
 PATH_LENGTH_MAX = 4096
 PYTHON = r"^3\.[0-9]{1,2}(\.[0-9]{1,2})?t?$"
 PLATFORM = (
@@ -111,7 +107,6 @@ SCHEMA: Mapping[str, Any] = {
 }
 
 _PIN = "run `sealift-bundle lock`: it finds out which files the lock file means"
-_START = "check the path: unless it is absolute, it starts from the folder of the spec"
 _Name = Annotated[str, msgspec.Meta(pattern=_NAME[:-1] + "\\Z")]
 
 
@@ -142,18 +137,12 @@ def collect(want: Mapping[str, Any], workshop: Workshop) -> Iterator[Found]:
         IntegrityError: a file has another digest.
         StoreError: the cache cannot be written.
     """
+    from ..lockfile import check_same
     from ..parcels import found
     from ..wheels.settings import access
 
     asked = _parse(want)
-    content = _content(asked, workshop.base)
-    if not asked.files or asked.lockfile_sha256 is None:
-        raise SourceError(f"the files that {visible(asked.lockfile)} means are not known", hint=_PIN)
-    if hashlib.sha256(content).hexdigest() != asked.lockfile_sha256:
-        raise SourceError(
-            f"{visible(asked.lockfile)} was changed since it was locked",
-            hint="if that is meant, run `sealift-bundle lock` again",
-        )
+    check_same(asked.lockfile, workshop.base, asked.lockfile_sha256 if asked.files else None)
     with access(os.environ).line() as line:
         yield from found(_parcels(asked), workshop, line, label="fetch Python packages")
 
@@ -168,12 +157,13 @@ def pin(want: Mapping[str, Any], workshop: Workshop) -> Mapping[str, Any]:
         StoreError: the cache cannot be written.
     """
     from ..hauling import haul
+    from ..lockfile import read
     from ..parcels import Parcel
     from ..web import public
     from ..wheels.settings import access
 
     asked = _parse(want)
-    content = _content(asked, workshop.base)
+    content = read(asked.lockfile, workshop.base)
     with access(os.environ).line() as line:
         files = _chosen(asked, content, line, workshop)
         fetched = haul([_wanted(file) for file in files], workshop, line, label="fetch Python packages")
@@ -198,13 +188,14 @@ def traces(want: Mapping[str, Any]) -> list[Trace]:
 
 def lint(want: Mapping[str, Any], base: Path, *, pinned: bool) -> list[Problem]:
     """Whether the lock file is there and is one, what is wrong with the indexes, and whether the files are known."""
+    from ..lockfile import read
     from ..web import check_url
 
     found = []
     place = want.get("lockfile")
     if isinstance(place, str) and 0 < len(place) <= PATH_LENGTH_MAX:
         try:
-            _check_form(place, _read(place, base))
+            _check_form(place, read(place, base))
         except UsageError as error:
             found.append(Problem(steps=("lockfile",), message=error.message, hint=error.hint))
     given = want.get("index")
@@ -218,11 +209,6 @@ def lint(want: Mapping[str, Any], base: Path, *, pinned: bool) -> list[Problem]:
         message = "no lock says which files are taken"
         found.append(Problem(steps=(), message=message, hint=_PIN, missing=True))
     return found
-
-
-def reaches(want: Mapping[str, Any], base: Path, place: Path) -> bool:
-    """Never: the lock file itself is not collected."""
-    return False
 
 
 def _parse(want: Mapping[str, Any]) -> _Want:
@@ -241,32 +227,6 @@ def _parcels(asked: _Want) -> list[Parcel]:
     from ..parcels import parse
 
     return parse(asked.files, "pypi")
-
-
-def _content(asked: _Want, base: Path) -> bytes:
-    return _read(asked.lockfile, base)
-
-
-def _read(place: str, base: Path) -> bytes:
-    """The lock file's content.
-
-    Raises:
-        UsageError: it cannot be read, is no regular file, or is too long.
-    """
-    shown = visible(place)
-    try:
-        if "\0" in place:
-            raise OSError("a path holds no NUL")
-        file = opened(base / place, follow=True)
-    except OSError as error:
-        raise UsageError(f"{shown!r}: {(error.strerror or str(error)).lower()}", hint=_START) from error
-    if file is None:
-        raise UsageError(f"{shown!r} is no regular file", hint=_START)
-    with file, storing(base / place):
-        content = file.read(LOCKFILE_MAX + 1)
-    if len(content) > LOCKFILE_MAX:
-        raise UsageError(f"{shown!r} is longer than {LOCKFILE_MAX} bytes", hint="make several artifacts of it")
-    return content
 
 
 def _is_pylock(place: str) -> bool:

@@ -21,7 +21,7 @@ from pathlib import Path
 from sealift.errors import SourceError, UsageError
 from sealift.names import visible
 
-from ..line import Line, Origin, netrc_headers, origin_of, split_credentials
+from ..line import Line, Place, netrc_headers, origin_of, split_credentials
 from ..web import CA_VARIABLES, check_url, tls_context
 
 _SECTIONS = ("global", "download")
@@ -34,7 +34,7 @@ _INDEX_HINT = "write `index: [https://…/simple]` in the spec, or PIP_INDEX_URL
 class Access:
     """How indexes are asked: with which credentials and certificates."""
 
-    headers: Mapping[Origin, str] = field(default_factory=dict)
+    headers: Mapping[Place, str] = field(default_factory=dict)
     """The Authorization header of each origin that has one."""
     hosts: Mapping[str, str] = field(default_factory=dict)
     """The same by host, from the user's netrc file."""
@@ -79,11 +79,11 @@ def access(environment: Mapping[str, str]) -> Access:
         UsageError: a configuration cannot be read.
     """
     said = dict(_configured(environment))
-    headers: dict[Origin, str] = {}
+    headers: dict[Place, str] = {}
     for url in _indexes(said):
         plain, header = split_credentials(url)
         if header:
-            headers[origin_of(plain)] = header
+            headers[Place(origin_of(plain))] = header
     return Access(
         headers=headers,
         hosts=netrc_headers(environment),

@@ -21,17 +21,15 @@ from packaging.utils import (
     parse_wheel_filename,
 )
 from packaging.version import Version
-from urllib3.exceptions import HTTPError
-from urllib3.util import Timeout
 
-from sealift import __version__
-from sealift.errors import MalformedError, SourceError, UsageError
+from sealift.errors import MalformedError, UsageError
 from sealift.listing import decode
 from sealift.names import check_path
 from sealift.patience import Patience
 
 from ..line import Line
-from ..web import Again, answer, check_url, redacted, retry_after, understood
+from ..pages import page
+from ..web import check_url, redacted
 
 PAGE_MAX = 64 << 20
 """Bytes of a page at most."""
@@ -39,7 +37,6 @@ LINKS_MAX = 200_000
 ACCEPT = "application/vnd.pypi.simple.v1+json, application/vnd.pypi.simple.v1+html;q=0.2, text/html;q=0.1"
 STRONG = ("sha256", "sha384", "sha512")
 """Digests that identify a file, by hashlib's names."""
-_PIECE = 1 << 16
 _HASH = re.compile(r"(sha256|sha384|sha512)=([0-9a-fA-F]{64,128})")
 
 
@@ -80,56 +77,19 @@ def links(index: str, project: NormalizedName, line: Line, patience: Patience) -
         MalformedError: its answer is no page of the API.
     """
     url = f"{index}/{project}/"
-    attempt = 0
-    while True:
-        attempt += 1
-        try:
-            found = _ask(url, line, patience)
-            break
-        except Again as again:
-            if attempt >= patience.attempts:
-                raise again.error from again
-            if wait := patience.before(attempt, again.after):
-                patience.sleep(wait)
+    found = page(url, line, patience, limit=PAGE_MAX, accept=ACCEPT)
     if found is None:
         return None
-    content, kind, base = found
-    offered = _from_json(content, url) if kind.endswith("+json") else _from_html(content, url)
-    return [link for file in offered if (link := _link(file, base, project))]
-
-
-def _ask(url: str, line: Line, patience: Patience) -> tuple[bytes, str, str] | None:
-    """The page, its media type, and the address that its links start from."""
-    shown = redacted(url)
-    headers = {"Accept": ACCEPT, "User-Agent": f"sealift/{__version__}"}
-    try:
-        timeout = Timeout(connect=patience.connect, read=patience.read)
-        with answer(url, headers, timeout, line=line) as response:
-            if response.status in (404, 410):
-                return None
-            if response.status == 429 or response.status >= 500:
-                after = retry_after(response.headers.get("retry-after"), patience.clock())
-                raise Again(SourceError(f"{shown}: the index answers {response.status}", hint="try again later"), after)
-            if response.status != 200:
-                hint = "check the index and its credentials: in its address in pip.conf, or in a netrc file"
-                raise SourceError(f"{shown}: the index answers {response.status}", hint=hint)
-            content = bytearray()
-            while piece := response.read(_PIECE, decode_content=True):
-                content += piece
-                if len(content) > PAGE_MAX:
-                    raise SourceError(f"{shown}: the page is longer than {PAGE_MAX} bytes", hint="ask another index")
-            kind = response.headers.get("content-type", "text/html").partition(";")[0].strip().lower()
-            return bytes(content), kind, response.url or url
-    except HTTPError as error:
-        raise understood(error, shown) from error
+    offered = _from_json(found.content, url) if found.kind.endswith("+json") else _from_html(found.content, url)
+    return [link for file in offered if (link := _link(file, found.url, project))]
 
 
 def _from_json(content: bytes, url: str) -> Iterator[_File]:
-    page = decode(content, _Page, f"the page {redacted(url)}")
-    if page.meta.api_version.partition(".")[0] != "1":
+    said = decode(content, _Page, f"the page {redacted(url)}")
+    if said.meta.api_version.partition(".")[0] != "1":
         raise MalformedError(f"the page {redacted(url)} is of another version of the API than 1")
-    _check_count(len(page.files), url)
-    yield from page.files
+    _check_count(len(said.files), url)
+    yield from said.files
 
 
 class _Anchors(HTMLParser):

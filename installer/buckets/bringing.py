@@ -22,8 +22,10 @@ from ..store import Store
 from .memory import Memory
 from .published import OBJECTS, File, encode, object_key
 
-WORKERS = 4
-"""Requests at once."""
+SENDERS = 4
+"""Objects that are sent at once."""
+READERS = 16
+"""Objects that are read or removed at once."""
 _BATCH = 4 << 20
 """Bytes of files that one thread sends before it takes the next ones."""
 _BATCH_FILES = 64
@@ -136,9 +138,9 @@ class Bringing:
             else:
                 again.append(each)
 
-        at_once(doubt, doubted, workers=WORKERS)
+        at_once(doubt, doubted, workers=READERS)
         at_once(
-            lambda batch: self._send(batch, inventory.contents.reader()), _batches(lacking + again), workers=WORKERS
+            lambda batch: self._send(batch, inventory.contents.reader()), _batches(lacking + again), workers=SENDERS
         )
 
     def _reuse(self, each: Wanted) -> None:

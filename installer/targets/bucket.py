@@ -18,7 +18,7 @@ from sealift.errors import DeployError, MalformedError
 from sealift.names import visible
 
 from ..buckets import published
-from ..buckets.bringing import WORKERS, Bringing, Inventory, inventory, whole
+from ..buckets.bringing import READERS, Bringing, Inventory, inventory, whole
 from ..buckets.memory import Memory
 from ..buckets.pointer import Pointer
 from ..deployable import Deployable
@@ -137,7 +137,7 @@ class BucketTarget:
         items = [(each.digest, each.size, each.path) for each in found.wanted]
         self._workplace.progress.start(f"reading {self.place}", sum(size for _, size, _ in items))
         try:
-            at_once(look, items, workers=WORKERS)
+            at_once(look, items, workers=READERS)
         finally:
             self._workplace.progress.finish()
         if not lacking:
@@ -164,9 +164,9 @@ class BucketTarget:
         for identity in gone:
             content = self._memory.required(identity, published.LIST_MAX)
             loose |= published.decode(content, f"what the site remembers of {identity}").objects.keys() - needed
-        at_once(self._objects.delete, sorted(names), workers=WORKERS)
+        at_once(self._objects.delete, sorted(names), workers=READERS)
         keys = sorted(f"{self._prefix}{published.object_key(digest)}" for digest in loose)
-        at_once(self._objects.delete, keys, workers=WORKERS)
+        at_once(self._objects.delete, keys, workers=READERS)
         for identity in gone:
             self._memory.forget(identity)
         return len(gone)

@@ -10,6 +10,7 @@ from collections.abc import Collection, Mapping
 from pathlib import Path
 from typing import Any
 
+from ..chosen import ARTIFACTS
 from ..deployable import Deployable
 from ..imprints import Imprints
 from ..intact import intact
@@ -27,6 +28,12 @@ SCHEMA: Mapping[str, Any] = {
             "pattern": "^/[^\\u0000]*$",
             "maxLength": 3072,
         },
+        "artifacts": {
+            **ARTIFACTS,
+            "description": "The artifacts that are deployed here, by name; all of the release where nothing is said. "
+            "One alone has no folder of its name.",
+            "minItems": 1,
+        },
         "reuse": {
             "description": "How unchanged files are taken from the release before: 'reflink' clones them where the "
             "file system can, 'hardlink' shares them (what writes to one release then writes to both), 'none' writes "
@@ -43,10 +50,13 @@ SCHEMA: Mapping[str, Any] = {
 class Directory:
     """A folder of releases with the link to the one that serves."""
 
-    def __init__(self, root: Path, reuse: Reuse, workplace: Workplace) -> None:
+    def __init__(
+        self, root: Path, reuse: Reuse, workplace: Workplace, artifacts: Collection[str] | None = None
+    ) -> None:
         self.place = str(root)
         self._shelf = Shelf(root)
         self._reuse: Reuse = reuse
+        self._artifacts = artifacts
         self._workplace = workplace
         self._imprints = Imprints(workplace.room("directory", self.place))
 
@@ -66,6 +76,7 @@ class Directory:
             IntegrityError: the store is damaged.
             StoreError: the disk refuses; nothing that served is touched.
         """
+        deployable = deployable.taking(self._artifacts)
         identity = deployable.identity
         folder = self._shelf.releases / identity
         self._shelf.prepare()
@@ -73,7 +84,7 @@ class Directory:
             if self.current() == identity or intact(deployable, self._workplace.store, folder, self._workplace.workers):
                 return Staged(folder=folder)
             self._shelf.set_aside(folder)
-        total = sum(artifact.bytes for artifact in deployable.release.artifacts)
+        total = sum(artifact.bytes for artifact in deployable.artifacts)
         with self._shelf.making(identity) as temporary:
             reused = write(
                 deployable,
@@ -94,7 +105,10 @@ class Directory:
         folder = releases / former.identity
         if not folder.is_dir() or (self._reuse == "reflink" and not clones(releases, releases)):
             return None
-        files = sum(artifact.files for artifact in former.release.artifacts)
+        names = {artifact.name for artifact in former.release.artifacts}
+        if self._artifacts is not None:
+            former = former.taking(names.intersection(self._artifacts))
+        files = sum(artifact.files for artifact in former.artifacts)
         imprints = self._imprints.find(former.identity, files) if self._reuse == "reflink" else None
         return Former(deployable=former, folder=folder, reuse=self._reuse, imprints=imprints)
 
@@ -108,6 +122,7 @@ class Directory:
 
     def check(self, deployable: Deployable, *, deep: bool) -> str | None:
         """Whether `current` leads to the release; with `deep`, whether its folder holds it, file by file."""
+        deployable = deployable.taking(self._artifacts)
         identity = deployable.identity
         serving = self.current()
         if serving != identity:
@@ -133,4 +148,4 @@ class Directory:
 
 def target(settings: Mapping[str, Any], workplace: Workplace) -> Directory:
     """The directory target that `settings` names."""
-    return Directory(Path(settings["path"]), settings.get("reuse", "reflink"), workplace)
+    return Directory(Path(settings["path"]), settings.get("reuse", "reflink"), workplace, settings.get("artifacts"))

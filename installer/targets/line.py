@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from functools import lru_cache
 from types import ModuleType
 
 from sealift.bucket.address import Bucket
@@ -16,7 +17,14 @@ def objects(bucket: Bucket, kind: str) -> Objects:
     Raises:
         UsageError: obstore is not installed, or the settings or the credentials are incomplete.
     """
-    return Objects(_library(kind), bucket, os.environ, DeployError)
+    library = _library(kind)
+    return _shared(library, bucket, tuple(sorted(os.environ.items())))
+
+
+@lru_cache(maxsize=32)
+def _shared(library: ModuleType, bucket: Bucket, environment: tuple[tuple[str, str], ...]) -> Objects:
+    """One client for all targets of a bucket: to open one takes as long as some ten requests."""
+    return Objects(library, bucket, dict(environment), DeployError)
 
 
 def _library(kind: str) -> ModuleType:

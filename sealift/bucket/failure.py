@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from typing import NamedTuple
 
+NO_BUCKET = "there is no such bucket"
 _STATUS = re.compile(r"status code: ([1-5][0-9]{2})\b")
 _CODE = re.compile(r"<Code>\s*(NoSuchBucket|ContainerNotFound|InvalidBucketName|RequestTimeTooSkewed)\s*</Code>")
 
@@ -38,7 +39,7 @@ def meaning(error: BaseException) -> Failure:
     if code and code[1] == "RequestTimeTooSkewed":
         return Failure("the store refuses this machine's clock", "set the time of this machine", status)
     if code or "container does not exist" in text:
-        return Failure("there is no such bucket", "check its name and the endpoint, or create it", status)
+        return Failure(NO_BUCKET, "check its name and the endpoint, or create it", status)
     if kind in ("PermissionDeniedError", "UnauthenticatedError") or status in (401, 403):
         return Failure(
             "the store refuses the credentials",
@@ -56,7 +57,7 @@ def meaning(error: BaseException) -> Failure:
         )
     if status is not None:
         return Failure(f"the store answers {status}", "try again later" if status >= 500 else None, status)
-    if "UnknownIssuer" in text or "invalid peer certificate" in text or "CertificateRequired" in text:
+    if "UnknownIssuer" in text or "InvalidCertificate" in text:
         return Failure(
             "the store's certificate is not trusted",
             "if the store's authority is your own, name its certificate in SEALIFT_CA_FILE",

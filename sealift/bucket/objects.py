@@ -10,6 +10,7 @@ from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import timedelta
+from functools import partial
 from pathlib import Path
 from types import ModuleType
 from typing import Any
@@ -20,7 +21,7 @@ from ..names import visible
 from ..reading import bounded
 from .address import Bucket
 from .credentials import Access, access, provider
-from .failure import Failure, Missing, Refused, Unable, meaning
+from .failure import NO_BUCKET, Failure, Missing, Refused, Unable, meaning
 
 PART = 8 << 20
 """Bytes up to which an object goes up at once, and of a part where it does not."""
@@ -69,13 +70,12 @@ class Objects:
         found = access(bucket, environment)
         options = _client(bucket, environment)
         self._store = _opened(library, bucket, found, options, RETRIES)
-        self._hasty = _opened(library, bucket, found, options, 0)
-        """The same, without another attempt: for what a store may have no answer to but 501."""
+        self._open_hasty = partial(_opened, library, bucket, found, options, 0)
 
     def look(self, key: str) -> Seen | None:
         """What the store tells of an object; None where there is none."""
         try:
-            with self._asking(key):
+            with self._asking(key, Missing):
                 return _seen(self._library.head(self._store, key))
         except Missing:
             return None
@@ -83,7 +83,7 @@ class Objects:
     def read(self, key: str, limit: int) -> tuple[bytes, str] | None:
         """The content of a small object, cut off behind `limit` + 1 bytes, and its tag; None where there is none."""
         try:
-            with self._asking(key):
+            with self._asking(key, Missing):
                 found = self._library.get(self._store, key)
                 content = b""
                 for piece in found.stream(min_chunk_size=min(limit + 1, PIECE)):
@@ -116,7 +116,7 @@ class Objects:
             options["if_match"] = f'"{tag}"'
         if version is not None:
             options["version"] = version
-        with self._asking(key):
+        with self._asking(key, Missing, Refused):
             found = self._library.get(self._store, key, options=options)
             return _seen(found.meta), self._streamed(key, found)
 
@@ -129,7 +129,7 @@ class Objects:
         return self.opened(key)[1]
 
     def _streamed(self, key: str, found: Any) -> Iterator[bytes]:
-        with self._asking(key):
+        with self._asking(key, Missing, Refused):
             yield from found.stream(min_chunk_size=PIECE)
 
     def put(self, key: str, content: bytes) -> str:
@@ -152,9 +152,10 @@ class Objects:
             Refused: it bears another.
             Unable: the store knows no such condition; nothing was written.
         """
+        # without another attempt: a store may have no answer but 501
         mode: Any = "create" if former is None else {"e_tag": f'"{former}"'}
-        with self._asking(key, conditional=True):
-            self._library.put(self._hasty, key, content, mode=mode, use_multipart=False)
+        with self._asking(key, Refused, Unable):
+            self._library.put(self._open_hasty(), key, content, mode=mode, use_multipart=False)
 
     def listed(self, prefix: str) -> Iterator[Seen]:
         """Every object whose key begins with `prefix` and a slash, in the store's order; all with an empty prefix."""
@@ -166,39 +167,48 @@ class Objects:
     def delete(self, key: str) -> None:
         """Remove an object, if it is there."""
         try:
-            with self._asking(key):
+            with self._asking(key, Missing):
                 self._library.delete(self._store, key)
         except Missing:
             return
 
     @contextmanager
-    def _asking(self, key: str, *, conditional: bool = False) -> Iterator[None]:
+    def _asking(self, key: str, *answers: type[Exception]) -> Iterator[None]:
         """Say what a failure means.
 
+        Args:
+            key: the object.
+            answers: those of `Missing`, `Refused` and `Unable` that are an answer here, and no failure.
+
         Raises:
-            Missing, Refused, Unable: as their names say.
+            Missing, Refused, Unable: as their names say, where they are an answer.
             SealiftError: of the type that failures have here; the store refuses or cannot be reached.
         """
         errors = self._errors
         try:
             yield
-        except FileNotFoundError as error:
-            found = meaning(error)
-            if "no such bucket" in found.reason:
-                raise self._told(found, key) from None
-            raise Missing(key) from None
-        except (errors.PreconditionError, errors.AlreadyExistsError, errors.NotModifiedError):
-            raise Refused(key) from None
         except (errors.InvalidPathError, ValueError):
             raise self._failure(
                 f"{self.place} has, below {visible(key)[:120]!r}, a key that cannot be carried",
                 hint="no component of a key may be empty, '.' or '..': rename that object",
             ) from None
-        except errors.BaseError as error:
+        except (FileNotFoundError, errors.BaseError) as error:
             found = meaning(error)
-            if conditional and (found.status in (400, 501) or isinstance(error, errors.NotSupportedError)):
-                raise Unable(key) from None
+            answer = self._answer(error, found)
+            if answer is not None and answer in answers:
+                raise answer(key) from None
             raise self._told(found, key) from None
+
+    def _answer(self, error: Exception, found: Failure) -> type[Exception] | None:
+        """What a failure may be the answer to; None where it never is one."""
+        errors = self._errors
+        if isinstance(error, FileNotFoundError):
+            return None if found.reason == NO_BUCKET else Missing
+        if isinstance(error, (errors.PreconditionError, errors.AlreadyExistsError)):
+            return None if found.reason == NO_BUCKET else Refused
+        if isinstance(error, errors.NotSupportedError) or found.status in (400, 501):
+            return Unable
+        return None
 
     def _told(self, found: Failure, key: str) -> SealiftError:
         return self._failure(f"{self.place}/{visible(key)[:200]}: {found.reason}", hint=found.hint)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import sys
 import threading
 from collections.abc import Callable, Mapping
 from dataclasses import replace
@@ -11,9 +12,9 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from relays import Relayed, relaying
-from s3 import signed
-from stores import BUCKET, Store
+from relays import Relayed, chain, relaying
+from s3 import shared_access, signed
+from stores import ACCOUNT, ACCOUNT_KEY, BUCKET, Store, peak
 from worlds import NOW
 
 from bundler import lock as locks
@@ -291,3 +292,75 @@ def test_a_store_that_is_away_is_told(store_of: StoreOf, tmp_path: Path) -> None
     store = replace(store_of("rgw"), endpoint="http://127.0.0.1:9")
     with pytest.raises(SourceError, match="no connection to the store"):
         _pinned(_want(store, "/x"), _workshop(tmp_path))
+
+
+def test_a_store_of_the_sites_own_authority_is_trusted_by_name(
+    store_of: StoreOf, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A certificate of nobody's is refused; one that `SEALIFT_CA_FILE` names is not."""
+    store = _filled(store_of("rgw"))
+    authority, pair = chain(tmp_path)
+    with relaying(store.endpoint, pair) as relay:
+        want = {"bucket": f"{store.address}/app/run", "endpoint": f"https://{relay.host}"}
+        with pytest.raises(SourceError, match="certificate is not trusted"):
+            _pinned(want, _workshop(tmp_path))
+        monkeypatch.setenv("SEALIFT_CA_FILE", str(authority))
+        assert _contents(_pinned(want, _workshop(tmp_path)), _workshop(tmp_path)) == {"run": FILES["app/run"]}
+
+
+@pytest.mark.parametrize("form", ["signature", "string"])
+def test_azures_other_credentials_are_enough(
+    store_of: StoreOf, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, form: str
+) -> None:
+    """A shared access signature, or a connection string that also says the account and the endpoint."""
+    store = _filled(store_of("azurite"))
+    monkeypatch.delenv("AZURE_STORAGE_KEY")
+    if form == "signature":
+        monkeypatch.setenv("AZURE_STORAGE_SAS_TOKEN", shared_access(ACCOUNT, ACCOUNT_KEY))
+        want = _want(store, "/app/run")
+    else:
+        monkeypatch.delenv("AZURE_STORAGE_ACCOUNT")
+        said = f"AccountName={ACCOUNT};AccountKey={ACCOUNT_KEY};BlobEndpoint={store.endpoint};"
+        monkeypatch.setenv("AZURE_STORAGE_CONNECTION_STRING", said)
+        want = {"bucket": f"{store.address}/app/run", "unsafe_http": True}
+    assert _contents(_pinned(want, _workshop(tmp_path)), _workshop(tmp_path)) == {"run": FILES["app/run"]}
+
+
+def test_who_asks_without_credentials_sends_none(store_of: StoreOf, tmp_path: Path) -> None:
+    """103: `anonymous` sends nothing of what the environment holds, and says that it was refused."""
+    store = _filled(store_of("rgw"))
+    with relaying(store.endpoint) as relay:
+        want = {**_want(store, "/app/run", anonymous=True), "endpoint": f"http://{relay.host}"}
+        with pytest.raises(SourceError, match="refuses the credentials"):
+            _pinned(want, _workshop(tmp_path))
+        assert relay.seen
+        assert not [headers for _, headers in relay.seen if "authorization" in {name.lower() for name in headers}]
+
+
+FETCHED = """
+import sys
+from bundler.sources import Workshop, bucket
+from sealift.progress import Silent
+folder = Path(sys.argv[3])
+workshop = Workshop(base=folder, cache=folder / "cache", progress=Silent())
+bucket.pin({"bucket": sys.argv[1], "endpoint": sys.argv[2], "unsafe_http": True}, workshop)
+"""
+
+
+@pytest.mark.slow
+def test_memory_does_not_grow_with_an_object(store_of: StoreOf, tmp_path: Path) -> None:
+    """An object of 192 MiB is fetched in less than 128 MB, Python and all libraries included."""
+    store = store_of("rgw")
+    store.write("large", bytes(192 << 20))
+    script = "from pathlib import Path\n" + FETCHED
+    assert peak(script, f"{store.address}/large", store.endpoint, str(tmp_path)) < 128_000_000
+    assert (tmp_path / "cache" / hashlib.sha256(bytes(192 << 20)).hexdigest()).stat().st_size == 192 << 20
+
+
+def test_what_is_not_installed_is_named(store_of: StoreOf, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Without the library the error says which extra brings it."""
+    store = store_of("rgw")
+    monkeypatch.setitem(sys.modules, "obstore", None)
+    with pytest.raises(UsageError) as raised:
+        _pinned(_want(store, "/x"), _workshop(tmp_path))
+    assert "sealift[bucket]" in (raised.value.hint or "")

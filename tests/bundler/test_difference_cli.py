@@ -8,6 +8,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 import pytest
+from archives import Packed, edited, prose, zipped
 from calls import Call
 from worlds import Connected
 
@@ -113,3 +114,46 @@ def test_a_dry_run_shows_the_choices(here: Connected, bundle: Call) -> None:
     assert bundle("export", "shop-1.1.0.yaml", "--depot", "depot", "--dry-run") == 0
     assert "whole" in bundle.out
     assert "since shop@1.0.0" in bundle.out
+
+
+@pytest.fixture
+def wheels(here: Connected) -> Connected:
+    """Specs of two versions with a wheel that changed by a few places."""
+    content = prose(1, 50_000)
+    for version, members in (("1.0.0", content), ("1.1.0", edited(content))):
+        here.spec(version, {"a.whl": zipped([Packed(name="a.py", content=members)])})
+    return here
+
+
+def test_what_looking_inside_of_archives_gained_is_shown(wheels: Connected, bundle: Call) -> None:
+    """By the export, its rehearsal, the inspection of the bundle and the cost of a change."""
+    export = ("--depot", "depot", "--unsafe-no-passphrase")
+    assert bundle("export", "shop-1.0.0.yaml", *export) == 0
+    line = "1 archive inflated: "
+    assert bundle("export", "shop-1.1.0.yaml", *export, "--dry-run") == 0
+    assert line in bundle.out
+    assert bundle("export", "shop-1.1.0.yaml", *export, "--since", "shop@1.0.0") == 0
+    assert line in bundle.out
+    assert bundle("inspect", "shop-1.1.0.sealift") == 0
+    assert line in bundle.out
+    assert bundle("diff", "shop@1.0.0", "shop@1.1.0", "--depot", "depot", "--cost") == 0
+    assert line in bundle.out
+    assert bundle("inspect", "shop-1.1.0.sealift", "--json") == 0
+    inflated = json.loads(bundle.out)["releases"][0]["difference"]["inflated"]
+    size = (wheels.root / "shop-1.1.0" / "a.whl").stat().st_size
+    assert inflated["archives"] == 1
+    assert inflated["bytes"] == size
+    assert 0 < inflated["member_bytes"] < size
+    assert 0 < inflated["carried_bytes"] < size / 20
+
+
+def test_archives_are_carried_as_they_are_where_that_is_asked_for(wheels: Connected, bundle: Call) -> None:
+    """For a site with another zlib: nothing in the bundle needs one."""
+    export = ("--depot", "depot", "--unsafe-no-passphrase")
+    assert bundle("export", "shop-1.0.0.yaml", *export) == 0
+    assert bundle("export", "shop-1.1.0.yaml", *export, "--since", "shop@1.0.0", "--no-inflate", "--json") == 0
+    said = json.loads(bundle.out)["releases"][0]["difference"]
+    assert said["inflated"] == {"archives": 0, "bytes": 0, "member_bytes": 0, "carried_bytes": 0}
+    assert said["size"] > 4000
+    assert bundle("inspect", "shop-1.1.0.sealift") == 0
+    assert "inflated" not in bundle.out

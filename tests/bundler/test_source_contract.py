@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 import functools
 import hashlib
 import importlib
@@ -24,16 +25,22 @@ from images import Pile
 from registries import need
 from stores import Store
 from wheelhouse import wheel
+from worlds import NOW, Connected
 
 import bundler.sources
+from bundler.depot import Depot
 from bundler.sources import Found, Source, Workshop, problems_of, reaches, traces_of
 from bundler.sources import bucket as bucket_source
 from bundler.sources import deb as deb_source
 from bundler.sources import git as git_source
+from bundler.sources import helm as helm_source
+from bundler.sources import npm as npm_source
 from bundler.sources import oci as oci_source
 from bundler.sources import path as path_source
 from bundler.sources import pypi as pypi_source
+from bundler.sources import release as release_source
 from bundler.sources import url as url_source
+from keys.ceremony import init
 from sealift.errors import SourceError, UsageError
 from sealift.names import check_link, check_path
 from sealift.progress import Silent
@@ -110,12 +117,46 @@ def _pypi(origin: Path, server: str) -> tuple[Source, dict[str, Any], dict[str, 
     return pypi_source, {**want, "files": [f"{line}/{name}"]}, {**want, "files": [f"{line}/nowhere/{name}"]}
 
 
+def _npm(origin: Path, server: str) -> tuple[Source, dict[str, Any], dict[str, Any]]:
+    content = ORIGIN["z"]
+    digest = base64.b64encode(hashlib.sha512(content).digest()).decode()
+    entry = {"version": "1.0.0", "resolved": f"{server}/z", "integrity": f"sha512-{digest}"}
+    lock = json.dumps({"lockfileVersion": 3, "packages": {"node_modules/@shop/it": entry}}).encode()
+    (origin.parent / "package-lock.json").write_bytes(lock)
+    want: dict[str, Any] = {"lockfile": "package-lock.json", "lockfile_sha256": hashlib.sha256(lock).hexdigest()}
+    line = f"{hashlib.sha256(content).hexdigest()} {len(content)} @shop/it/it-1.0.0.tgz {server}"
+    return npm_source, {**want, "files": [f"{line}/z"]}, {**want, "files": [f"{line}/nowhere"]}
+
+
+def _release(origin: Path, _: str) -> tuple[Source, dict[str, Any], dict[str, Any]]:
+    root = origin.parent.parent / "connected"
+    root.mkdir()
+    made = init(root / "depot", root_keys=1, threshold=1, passphrase=None, now=NOW, unsafe_unencrypted=True)
+    connected = Connected(root=root, depot=Depot(root / "depot"), fingerprint=made.fingerprint)
+    bundle = connected.bundle("1.0.0", ORIGIN)
+    (sealed,) = connected.made[bundle.name].sealed
+    want = {"release": "shop@1.0.0", "artifact": "web", "manifest": sealed.part.release.sha256, "kind": "files"}
+    return release_source, want, {**want, "release": "shop@9.9.9"}
+
+
+def _helm(origin: Path, server: str) -> tuple[Source, dict[str, Any], dict[str, Any]]:
+    digest = hashlib.sha256(ORIGIN["z"]).hexdigest()
+    entry = {"name": "it", "version": "1.0.0", "urls": ["z"], "digest": digest}
+    (origin / "index.yaml").write_text(json.dumps({"apiVersion": "v1", "entries": {"it": [entry]}}))
+    want: dict[str, Any] = {"repository": server, "chart": "it", "version": "1.0.0"}
+    line = f"{digest} {len(ORIGIN['z'])} it-1.0.0.tgz {server}"
+    return helm_source, {**want, "files": [f"{line}/z"]}, {**want, "files": [f"{line}/nowhere"]}
+
+
 CASES: dict[str, Callable[[Path, str], tuple[Source, dict[str, Any], dict[str, Any]]]] = {
+    "npm": _npm,
     "deb": _deb,
     "git": _git,
+    "helm": _helm,
     "oci": _oci,
     "path": _path,
     "pypi": _pypi,
+    "release": _release,
     "url": _url,
 }
 KINDS = sorted([*CASES, "bucket"])
@@ -154,7 +195,8 @@ def case(
     if request.param == "deb":
         need("apt-get")
         (tmp_path / "gnupg").symlink_to(request.getfixturevalue("gnupg"))
-    workshop = Workshop(base=origin.parent, cache=tmp_path / "cache", progress=Silent())
+    depot = tmp_path / "connected" / "depot"
+    workshop = Workshop(base=origin.parent, cache=tmp_path / "cache", progress=Silent(), depot=depot)
     if request.param == "bucket":
         source, want, missing = _stored(store_of("rgw"), workshop)
     else:
@@ -280,7 +322,7 @@ def test_it_says_where_things_come_from_without_credentials(case: Case) -> None:
         assert trace.name
         assert trace.digest
         assert not {"?", "#"} & set(trace.uri)
-        assert "@" not in trace.uri.partition("@sha256:")[0]
+        assert "@" not in trace.uri.partition("//")[2].partition("/")[0]
 
 
 def test_it_collects_the_same_when_pinned(case: Case) -> None:

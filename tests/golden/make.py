@@ -2,17 +2,20 @@
 
 `python tests/golden/make.py` from the repository's root writes them anew; `tests/sealift/test_golden.py` holds that
 they come out the same, byte for byte. Their keys come from fixed seeds and are worth nothing; they expire in 2099.
-They change only with the format (`docs/reference/format.md` first) or with a library that the lock pins.
+They change only with the format (`docs/reference/format.md` first) or with a library that the lock pins. The difference
+holds a wheel that was rebuilt, so making it anew needs the zlib that most Pythons have, not another.
 """
 
 from __future__ import annotations
 
 import hashlib
+import io
 import json
 import os
 import random
 import sys
 import tempfile
+import zipfile
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -74,6 +77,8 @@ def trees(version: str) -> dict[str, Tree]:
         "bin/shop": program(0),
         "empty": b"",
         "index.html": f"<h1>shop {version}</h1>\n".encode() * 20,
+        "lib": None,
+        "lib/shop.whl": wheel(version),
         "large.txt": b"".join(b"%07d the same line again and again\n" % (n // 4096) for n in range(130_000)),
         "latest": "assets/app.js",
         'Ω ünïcode, "quoted".txt': b"names are UTF-8\n",
@@ -101,6 +106,18 @@ def program(moved: int) -> bytes:
         )
         parts.append(body + bytes(16) + (more.randbytes(moved) if start == 9_600 else b""))
     return b"".join(parts)
+
+
+def wheel(version: str) -> bytes:
+    """A zip whose one member changes by a line; it crosses inflated in the difference, by the zlib of most Pythons."""
+    chance = random.Random("sealift golden wheel")
+    lines = [f"def f{number}(): return {chance.random()}\n" for number in range(400)]
+    out = io.BytesIO()
+    with zipfile.ZipFile(out, "w", zipfile.ZIP_DEFLATED, compresslevel=6) as archive:
+        said = zipfile.ZipInfo("shop.py", (2026, 1, 2, 3, 4, 4))
+        said.compress_type = zipfile.ZIP_DEFLATED
+        archive.writestr(said, f"VERSION = {version!r}\n{''.join(lines)}")
+    return out.getvalue()
 
 
 def plant(folder: Path, tree: Tree) -> None:

@@ -5,18 +5,15 @@ from __future__ import annotations
 import hashlib
 import json
 import os
-import signal
-import subprocess
 import sys
 import threading
 from collections.abc import Callable
 from dataclasses import replace
-from pathlib import Path
 
 import pytest
-from relays import Relayed, relaying
+from relays import Relayed, killed_at_each_write, relaying
 from s3 import signed
-from stores import BUCKET, Store
+from stores import BUCKET, Store, peak
 from worlds import Connected, Isolated
 
 from installer import environment
@@ -24,7 +21,6 @@ from installer.targets.bucket import BucketTarget
 from sealift.errors import DeployError, UsageError
 
 StoreOf = Callable[[str], Store]
-ROOT = Path(__file__).resolve().parents[2]
 FILES = {"index.html": b"<h1>shop</h1>", "app/run": b"#!/bin/sh\n", "app/same": b"<h1>shop</h1>", "empty": b""}
 LARGE = b"".join(b"%d\n" % number for number in range(3_000_000))
 """More than goes up at once, so it goes up in parts."""
@@ -272,34 +268,37 @@ def test_no_such_bucket_is_told(connected: Connected, isolated: Isolated, store_
         isolated.deploy("1.0", _kind(store).replace(f"s3://{BUCKET}/", "s3://elsewhere/"))
 
 
-KILLED = """
-import sys
-from pathlib import Path
-from worlds import Isolated
-root = Path(sys.argv[1])
-Isolated(root=root, folder=root / "site", srv=root / "srv").deploy(sys.argv[2], sys.argv[3])
+def test_what_is_not_installed_is_named(
+    connected: Connected, isolated: Isolated, store_of: StoreOf, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Without the library the error says which extra brings it."""
+    store = store_of("rgw")
+    _admit(connected, isolated, "1.0", FILES)
+    monkeypatch.setitem(sys.modules, "obstore", None)
+    with pytest.raises(UsageError) as raised:
+        isolated.deploy("1.0", _kind(store))
+    assert "sealift[bucket]" in (raised.value.hint or "")
+
+
+SENT = """
+import os, sys
+import obstore, obstore.exceptions, obstore.store
+from sealift.bucket.address import read
+from sealift.bucket.objects import Objects
+from sealift.errors import DeployError
+bucket, key = read(sys.argv[1], {"endpoint": sys.argv[2], "unsafe_http": True})
+pieces = (bytes(1 << 20) for _ in range(192))
+Objects(obstore, bucket, os.environ, DeployError).upload(key, pieces, 192 << 20)
 """
 
 
-class Killer:
-    """Kills a process at its n-th request that changes the bucket, before or after the store has it."""
-
-    def __init__(self, number: int, side: str) -> None:
-        self._left = number
-        self._side = side
-        self.process: subprocess.Popen[bytes] | None = None
-
-    def __call__(self, request: Relayed) -> bool:
-        if request.command in ("GET", "HEAD") or self.process is None:
-            return False
-        with request.server.lock:
-            self._left -= 1
-            if self._left:
-                return False
-        if self._side == "after":
-            request.forward()
-        os.kill(self.process.pid, signal.SIGKILL)
-        return True
+@pytest.mark.slow
+def test_memory_does_not_grow_with_an_object(store_of: StoreOf) -> None:
+    """An object of 192 MiB is sent in less than 128 MB, Python and all libraries included."""
+    store = store_of("rgw")
+    assert peak(SENT, f"{store.address}/large", store.endpoint) < 128_000_000
+    assert hashlib.sha256(store.content("large")).digest() == hashlib.sha256(bytes(192 << 20)).digest()
+    store.remove("large")
 
 
 @pytest.mark.slow
@@ -311,27 +310,18 @@ def test_a_kill_at_any_write_leaves_the_old_or_the_new(
     store = store_of("rgw")
     _admit(connected, isolated, "1.0", FILES)
     _admit(connected, isolated, "1.1", {"a.txt": b"a", "index.html": FILES["index.html"]})
-    isolated.deploy("1.0", _kind(store))
-    old = _target(isolated).current()
-    paths = os.pathsep.join((str(ROOT), str(ROOT / "tests/support"), str(ROOT / "tests")))
     with relaying(store.endpoint) as relay:
-        behind = replace(store, endpoint=f"http://{relay.host}")
-        isolated.deploy("1.0", _kind(behind))
-        command = [sys.executable, "-c", KILLED, str(isolated.root), "1.1", _kind(behind)]
-        for number in range(1, 100):
-            relay.twist = killer = Killer(number, side)
-            killer.process = subprocess.Popen(command, env={**os.environ, "PYTHONPATH": paths})
-            ended = killer.process.wait(120)
-            relay.twist = None
-            if ended == 0:
-                assert number > 3
-                return
-            assert ended == -signal.SIGKILL
-            isolated.deploy("1.0", _kind(behind))
+        behind = _kind(replace(store, endpoint=f"http://{relay.host}"))
+        isolated.deploy("1.0", behind)
+        old = _target(isolated).current()
+
+        def check() -> None:
+            isolated.deploy("1.0", behind)
             assert _target(isolated).current() == old
             assert _deep(isolated) is None
             _target(isolated).prune(())
-    raise AssertionError("it never came to its end")
+
+        assert killed_at_each_write(relay, isolated, "1.1", behind, side, check) >= 3
 
 
 def test_a_bucket_that_keeps_versions_is_served_too(

@@ -12,9 +12,11 @@ import subprocess
 import sys
 import zipfile
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
+from relays import killed_at_each_write, relaying
 from stores import Store
 from worlds import Connected, Isolated
 
@@ -162,3 +164,28 @@ def test_it_must_be_said_which_of_several_is_the_function(
     isolated.deploy("1.0", _kind(store, artifact="docs"))
     with zipfile.ZipFile(io.BytesIO(store.content(f"resize/{_alias(store)['object']}"))) as made:
         assert made.namelist() == ["page.txt"]
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("side", ["before", "after"])
+def test_a_kill_at_any_write_leaves_the_old_or_the_new(
+    connected: Connected, isolated: Isolated, store_of: StoreOf, side: str
+) -> None:
+    """79, 95: killed while it sends the package or sets the alias, the next command finds one version whole."""
+    store = store_of("rgw")
+    isolated.admit(connected.bundle("1.0", FILES))
+    isolated.admit(connected.bundle("1.1", FILES | {"main.py": b""}))
+    with relaying(store.endpoint) as relay:
+        behind = _kind(replace(store, endpoint=f"http://{relay.host}"))
+        isolated.deploy("1.0", behind)
+        old = _alias(store)
+
+        def check() -> None:
+            isolated.deploy("1.0", behind)
+            assert _alias(store) == old
+            assert isolated.deploy("1.0", behind).changed is False
+            for key in store.held():
+                if key.startswith("resize/versions/") and key != f"resize/{old['object']}":
+                    store.remove(key)
+
+        assert killed_at_each_write(relay, isolated, "1.1", behind, side, check) >= 2

@@ -126,7 +126,7 @@ def test_plan_says_what_would_change(call: Call, deployed: Isolated) -> None:
     environment = deployed.environment("1.1.0")
     assert call("plan", environment, "--files") == 0
     assert "shop@1.0.0 -> shop@1.1.0" in call.out
-    assert "1 removed, 1 changed" in call.out
+    assert "1 removed, 2 changed" in call.out
     assert "~  version.txt" in call.out
     assert call("plan", environment, "--exit-code") == 11
     assert call("plan", deployed.environment("1.0.0"), "--exit-code") == 0

@@ -73,6 +73,9 @@ def world(tmp_path_factory: pytest.TempPathFactory) -> Iterator[World]:
     bundles["difference"] = connected.export(
         connected.root / "shop-1.1.0.yaml", connected.root / "difference.sealift", since=["shop@1.0.0"]
     )
+    made_of = connected.made["difference.sealift"].carried[0].difference
+    assert made_of is not None
+    assert made_of.inside.archives == 1
     Site.create(base / "isolated" / "site", connected.first_root.read_bytes(), connected.fingerprint, NOW)
     site = Isolated(root=base / "isolated", folder=base / "isolated" / "site", srv=base / "isolated" / "srv")
     world = World(states=base / "states", site=site, bundles=bundles)

@@ -14,6 +14,7 @@ from distributions import wheel
 from example_program import example
 from gitserver import repository
 from images import sample
+from machine import Machine
 from registries import registry
 from stores import Store
 from worlds import Connected, Isolated
@@ -39,6 +40,7 @@ KINDS = [
     "oci-layout-tar",
     "pypi-index",
     "registry",
+    "systemd",
 ]
 PACKAGES: dict[str, tuple[Kind, dict[str, dict[str, bytes]]]] = {
     "pypi-index": (
@@ -114,6 +116,9 @@ def case(
     if kind in PACKAGES:
         yield _index(kind, connected, isolated, tmp_path / "srv")
         return
+    if kind == "systemd":
+        yield _systemd(connected, isolated, request.getfixturevalue("systemd"))
+        return
     for seed, version in enumerate(("1.0", "1.1"), 1):
         isolated.admit(connected.export(connected.images(version, sample(seed))))
     place = tmp_path / "srv"
@@ -148,6 +153,21 @@ def case(
         return
     settings = f"{{kind: {kind.removesuffix('-tar')}, path: {place}{', form: tar' if kind.endswith('-tar') else ''}}}"
     yield Case(kind=kind, site=isolated, settings=settings, harm=damage)
+
+
+def _systemd(connected: Connected, site: Isolated, machine: Machine) -> Case:
+    """A machine of its own; a unit instead of an image."""
+    for version in ("1.0", "1.1"):
+        run = f"Environment=VERSION={version}\nExecStart=/bin/sleep infinity\n"
+        site.admit(connected.bundle(version, {"shop.service": f"[Service]\n{run}".encode()}))
+    unit = machine.units / "shop.service"
+    return Case(
+        kind="systemd",
+        site=site,
+        settings=f"{{kind: systemd, path: {machine.units}, run: [shop.service], settle: 0}}",
+        harm=unit.unlink,
+        theirs=lambda: _theirs(unit),
+    )
 
 
 def _theirs(path: Path) -> Callable[[], bool]:

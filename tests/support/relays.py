@@ -6,13 +6,29 @@ It also stands as an HTTP proxy, for addresses whose host's name nothing else he
 from __future__ import annotations
 
 import contextlib
+import datetime
 import http.client
+import ipaddress
+import os
 import re
+import signal
+import ssl
+import subprocess
+import sys
 import threading
 import urllib.parse
 from collections.abc import Callable, Iterator
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
 from typing import Any
+
+from cryptography import x509
+from cryptography.hazmat.primitives import hashes, serialization
+from cryptography.hazmat.primitives.asymmetric import ec
+from cryptography.x509.oid import NameOID
+from worlds import Isolated
+
+ROOT = Path(__file__).resolve().parents[2]
 
 Twist = Callable[["Relayed"], bool]
 """Answers a request in its own way, or returns False and leaves it to the store."""
@@ -95,9 +111,13 @@ class Relay(ThreadingHTTPServer):
 
 
 @contextlib.contextmanager
-def relaying(endpoint: str) -> Iterator[Relay]:
-    """A relay to a store's endpoint."""
+def relaying(endpoint: str, certificate: tuple[Path, Path] | None = None) -> Iterator[Relay]:
+    """A relay to a store's endpoint, with TLS where it is given a certificate and its key."""
     with Relay(urllib.parse.urlsplit(endpoint).netloc) as server:
+        if certificate:
+            context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+            context.load_cert_chain(*certificate)
+            server.socket = context.wrap_socket(server.socket, server_side=True, do_handshake_on_connect=False)
         thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.01})
         thread.start()
         try:
@@ -105,3 +125,94 @@ def relaying(endpoint: str) -> Iterator[Relay]:
         finally:
             server.shutdown()
             thread.join()
+
+
+class _Killer:
+    """Kills a process at its n-th request that changes the bucket, before or after the store has it."""
+
+    def __init__(self, number: int, side: str) -> None:
+        self._left = number
+        self._side = side
+        self.process: subprocess.Popen[bytes] | None = None
+
+    def __call__(self, request: Relayed) -> bool:
+        if request.command in ("GET", "HEAD") or self.process is None:
+            return False
+        with request.server.lock:
+            self._left -= 1
+            if self._left:
+                return False
+        if self._side == "after":
+            request.forward()
+        os.kill(self.process.pid, signal.SIGKILL)
+        return True
+
+
+DEPLOY = """
+import sys
+from pathlib import Path
+from worlds import Isolated
+root = Path(sys.argv[1])
+Isolated(root=root, folder=root / "site", srv=root / "srv").deploy(sys.argv[2], sys.argv[3])
+"""
+
+
+def killed_at_each_write(
+    relay: Relay, isolated: Isolated, version: str, target: str, side: str, check: Callable[[], None]
+) -> int:
+    """Deploy a version, killed at its first request that changes the store, then at its second, until it completes.
+
+    Args:
+        relay: what stands before the store.
+        isolated: the site.
+        version: what is deployed.
+        target: where to, behind the relay.
+        side: `before` the store has the request, or `after`.
+        check: looks at what a kill left, and brings back what was before.
+
+    Returns:
+        How often it was killed.
+    """
+    paths = os.pathsep.join((str(ROOT), str(ROOT / "tests/support")))
+    for number in range(1, 100):
+        relay.twist = killer = _Killer(number, side)
+        killer.process = subprocess.Popen(
+            [sys.executable, "-c", DEPLOY, str(isolated.root), version, target],
+            env={**os.environ, "PYTHONPATH": paths},
+        )
+        ended = killer.process.wait(120)
+        relay.twist = None
+        if ended == 0:
+            return number - 1
+        assert ended == -signal.SIGKILL
+        check()
+    raise AssertionError("it never came to its end")
+
+
+def chain(folder: Path) -> tuple[Path, tuple[Path, Path]]:
+    """An authority, and a certificate for 127.0.0.1 that it signed, with its key; all in PEM."""
+    now = datetime.datetime.now(datetime.UTC)
+    keys = {name: ec.generate_private_key(ec.SECP256R1()) for name in ("authority", "store")}
+    names = {name: x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, name)]) for name in keys}
+    for name, key in keys.items():
+        made = (
+            x509.CertificateBuilder()
+            .subject_name(names[name])
+            .issuer_name(names["authority"])
+            .public_key(key.public_key())
+            .serial_number(x509.random_serial_number())
+            .not_valid_before(now - datetime.timedelta(days=1))
+            .not_valid_after(now + datetime.timedelta(days=9))
+            .add_extension(x509.BasicConstraints(ca=name == "authority", path_length=None), critical=True)
+            .add_extension(
+                x509.SubjectAlternativeName([x509.IPAddress(ipaddress.ip_address("127.0.0.1"))]), critical=False
+            )
+            .sign(keys["authority"], hashes.SHA256())
+        )
+        (folder / f"{name}.crt").write_bytes(made.public_bytes(serialization.Encoding.PEM))
+    (folder / "store.key").write_bytes(
+        keys["store"].private_bytes(
+            serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption()
+        )
+    )
+    return folder / "authority.crt", (folder / "store.crt", folder / "store.key")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from archives import Packed, prose, zipped
 from worlds import Isolated
 
 SAME = {
@@ -13,7 +14,8 @@ SAME = {
 
 def shop(version: str) -> dict[str, bytes]:
     """The files of the release `shop` in a version: some are the same in all, some are its own."""
-    return {**SAME, "version.txt": f"{version}\n".encode(), f"a/only-{version}.txt": b"new\n"}
+    wheel = zipped([Packed(name="shop.py", content=prose(1, 3000) + version.encode())])
+    return {**SAME, "lib.whl": wheel, "version.txt": f"{version}\n".encode(), f"a/only-{version}.txt": b"new\n"}
 
 
 def serving(site: Isolated) -> str | None:

@@ -106,6 +106,27 @@ class Store:
         obstore.delete(self.raw, key)
 
 
+PEAK = """
+import re
+from pathlib import Path
+print(re.search("VmHWM:\\s*([0-9]+) kB", Path("/proc/self/status").read_text())[1])
+"""
+
+
+def peak(script: str, *arguments: str) -> int:
+    """The most memory, in bytes, that a Python of its own takes for a script: what the library takes counts too."""
+    paths = os.pathsep.join((str(ROOT), str(ROOT / "tests/support")))
+    done = subprocess.run(
+        [sys.executable, "-c", script + PEAK, *arguments],
+        env={**os.environ, "PYTHONPATH": paths},
+        capture_output=True,
+        text=True,
+        timeout=120,
+    )
+    assert done.returncode == 0, done.stderr[-3000:]
+    return int(done.stdout) << 10
+
+
 def missing(kind: str) -> list[str]:
     """The programs that a kind of store lacks here."""
     return [program for program in PROGRAMS[kind] if shutil.which(program, path=_path()) is None]
@@ -230,7 +251,7 @@ memstore_device_bytes=4294967296
 osd_class_load_list=*
 osd_class_default_list=*
 [client.rgw]
-rgw_frontends=beast endpoint=127.0.0.1:{port}
+rgw_frontends=beast endpoint=127.0.0.1:{port} tcp_nodelay=1
 rgw_dns_name=store.test
 ms_mon_client_mode=crc
 """)

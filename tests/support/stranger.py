@@ -13,6 +13,7 @@ import os
 import re
 import tarfile
 import unicodedata
+import zlib
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
@@ -46,7 +47,7 @@ class RefusedError(Exception):
     """The bundle breaks a rule of the format."""
 
 
-REFUSALS = (RefusedError, KeyError, ValueError, TypeError, tarfile.TarError, zstandard.ZstdError)
+REFUSALS = (RefusedError, KeyError, ValueError, TypeError, tarfile.TarError, zstandard.ZstdError, zlib.error)
 """What `extract` raises: it does not translate what its libraries say."""
 
 
@@ -487,11 +488,71 @@ def subtracted_from(reference: bytes, raw: bytes, sizes: list[int], size: int) -
     return bytes(changed)
 
 
+def probe(said: Object) -> str:
+    """The digest of what a setting gives for the content of the probe."""
+    long = b"".join(hashlib.sha256(b"sealift probe %d" % number).digest() for number in range(2048))
+    words = [long[16 * i : 16 * i + 2 + 16 * i % 11].hex().encode() for i in range(512)]
+    text = b" ".join(words[(long[2 * j] * long[2 * j + 1] >> 7) % 512] for j in range(32768))[:196_608]
+    return digest(deflated(text, said))
+
+
+def deflated(content: bytes, said: Object) -> bytes:
+    """What a setting makes of a content."""
+    tool = zlib.compressobj(said["level"], zlib.DEFLATED, -said["window"], said["memory"], said["strategy"])
+    return tool.compress(content) + tool.flush()
+
+
+def setting(said: Object) -> Object:
+    """A setting that this zlib knows and obeys."""
+    keys(said, "level memory strategy window probe")
+    ranges = {"level": range(1, 10), "memory": range(1, 10), "strategy": range(5), "window": range(9, 16)}
+    need(all(said[name] in values for name, values in ranges.items()), "no setting of zlib")
+    need(probe(said) == said["probe"], "this zlib deflates otherwise")
+    return said
+
+
+def old_material(recipe: Object, bases: list[Base]) -> bytes:
+    """What a recipe makes of its source."""
+    source = b""
+    for base, first, count in recipe.get("source", []):
+        chunks = list(bases[base].chunks.values())
+        need(first >= 0 and 0 < count <= len(chunks) - first, "a source that no base has")
+        source += b"".join(chunks[first : first + count])
+    made = []
+    for piece in recipe.get("old", []):
+        place, size, *rest = piece
+        need(len(piece) in (2, 3) and place >= 0 and min(size, *rest, 1) > 0, "no piece of old material")
+        content = source[place : place + size]
+        need(len(content) == size, "old material from beyond the source")
+        if rest:
+            need(rest[0] <= 128 * size + 1024, "old material without bound")
+            content = zlib.decompressobj(-15).decompress(content, rest[0])
+            need(len(content) == rest[0], "an old member that is too short")
+        made.append(content)
+    return b"".join(made)
+
+
+def made_by(recipe: Object, material: bytes, settings: list[Object]) -> bytes:
+    """The bytes that a recipe makes of its material."""
+    made = []
+    for piece in recipe["pieces"]:
+        size, *rest = piece
+        content, material = material[:size], material[size:]
+        need(len(piece) in (1, 3) and size > 0 and len(content) == size, "no piece of material")
+        if rest:
+            need(size <= 128 * rest[0] + 1024, "material without bound")
+            content = deflated(content, settings[rest[1]])
+            need(len(content) == rest[0], "a member that does not deflate to its size")
+        made.append(content)
+    need(not material, "more material than pieces")
+    return b"".join(made)
+
+
 def chunks_of(held: dict[str, bytes], part: Object, sizes: dict[str, int], bases: list[Base]) -> dict[str, bytes]:
     """Every chunk of a part by its digest; `sizes` has them in the order of their numbers."""
     numbered = list(sizes)
     there = {name: base.chunks[name] for base in bases for name in sizes if name in base.chunks}
-    frames, _ = lines(held, "difference" if bases else "index", "index", part["index"])
+    listed, _ = lines(held, "difference" if bases else "index", "index", part["index"])
     packs = []
     for blob in part["packs"]:
         keys(blob, "length sha256")
@@ -501,28 +562,55 @@ def chunks_of(held: dict[str, bytes], part: Object, sizes: dict[str, int], bases
     ends = [0] * len(packs)
     last = 0
     found: dict[str, bytes] = {}
-    for frame in frames:
-        referring, subtracted = [*FRAME, "reference"], [*FRAME, "reference", "subtraction"]
-        need(list(frame) in ([FRAME, referring, subtracted] if bases else [FRAME]), "a frame has other keys")
+
+    def content_of(frame: Object, reference: bytes) -> bytes:
+        nonlocal last
         which, start, length = frame["pack"], frame["offset"], frame["length"]
         need(last <= which < len(packs) and start == ends[which] and length > 0, "frames overlap or leave a gap")
         last, ends[which] = which, start + length
         raw = packs[which][start : start + length]
         need(digest(raw) == frame["sha256"] and 0 < frame["size"] <= 8 << 20, "a frame is damaged")
         if "subtraction" in frame:
-            content = subtracted_from(referred(frame, bases), raw, frame["subtraction"], frame["size"])
-        else:
-            need(zstandard.frame_content_size(raw) == frame["size"], "a frame does not state its size")
-            content = decompress(raw, frame["size"], referred(frame, bases))
+            need(bool(reference), "a subtraction from nothing")
+            return subtracted_from(reference, raw, frame["subtraction"], frame["size"])
+        need(zstandard.frame_content_size(raw) == frame["size"], "a frame does not state its size")
+        return decompress(raw, frame["size"], reference)
+
+    def take(content: bytes, runs: list[tuple[int, int]], *, holes: bool) -> None:
         at = 0
-        for first, count in frame["chunks"]:
-            need(count > 0, "an empty run")
+        for first, count in runs:
+            need(count > 0 and (first >= 0 or (holes and first == -1)), "an empty run")
+            if first < 0:
+                at += count
+                continue
             for name in numbered[first : first + count]:
                 piece = content[at : at + sizes[name]]
                 need(name not in found | there and digest(piece) == name, f"chunk {name} is damaged or comes twice")
                 found[name] = piece
                 at += len(piece)
         need(at == len(content), "a frame holds more than its chunks")
+
+    settings: list[Object] = []
+    frame_keys = [FRAME, [*FRAME, "reference"], [*FRAME, "reference", "subtraction"]]
+    material_keys = [FRAME, [*FRAME, "window"], [*FRAME, "subtraction", "window"]]
+    waiting = iter(listed)
+    for line in waiting:
+        if bases and "level" in line:
+            settings.append(setting(line))
+        elif bases and "makes" in line:
+            keys(line, "makes frames pieces", "source old")
+            old = old_material(line, bases)
+            material = b""
+            for frame in itertools.islice(waiting, line["frames"]):
+                need(list(frame) in material_keys and not frame["chunks"], "no frame of a recipe")
+                start, size = frame.get("window", (0, 0))
+                window = old[start : start + size]
+                need("window" not in frame or 8 <= size == len(window) <= 8 << 20, "no window on old material")
+                material += content_of(frame, window)
+            take(made_by(line, material, settings), line["makes"], holes=True)
+        else:
+            need(list(line) in (frame_keys if bases else [FRAME]), "a frame has other keys")
+            take(content_of(line, referred(line, bases)), line["chunks"], holes=False)
     found |= there
     need(ends == [len(pack) for pack in packs] and len(found) == len(sizes), "the index does not cover everything")
     return {name: found[name] for name in sizes}

@@ -125,6 +125,7 @@ class Connected:
         audience: Sequence[str] = (),
         since: Sequence[str] = (),
         receipts: Sequence[Statement] = (),
+        inflate: bool = True,
     ) -> Path:
         """Export specs as one bundle, as a difference to `name@version` or for receipts; return its path."""
         several = [specs] if isinstance(specs, Path) else list(specs)
@@ -134,7 +135,7 @@ class Connected:
             loaded,
             self.depot,
             path,
-            effort=Effort(level=level, threads=threads),
+            effort=Effort(level=level, threads=threads, inflate=inflate),
             signer_for=online_signer(self.depot.folder, lambda _: b"", unsafe_unencrypted=True),
             times=Times(now=self.now, published=self.now, epoch=0),
             progress=Silent(),
@@ -156,10 +157,11 @@ class Connected:
         more: str = "",
         since: Sequence[str] = (),
         receipts: Sequence[Statement] = (),
+        inflate: bool = True,
     ) -> Path:
         """Export one release of these files (`sample(1)` by default); return the bundle."""
         spec = self.spec(version, sample() if files is None else files, release=release, more=more)
-        return self.export(spec, since=since, receipts=receipts)
+        return self.export(spec, since=since, receipts=receipts, inflate=inflate)
 
 
 @dataclass

@@ -1,0 +1,1 @@
+"""Helm charts in classic chart repositories."""

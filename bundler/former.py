@@ -1,0 +1,140 @@
+"""A former release: an artifact that the depot published, as files again.
+
+Its chunks come out of the depot's packs, each frame's digest checked first, and its files go to the cache by their own
+digests. Only what the depot's signed metadata lists is taken.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import os
+from collections.abc import Iterator
+from pathlib import Path
+
+from sealift.content import Chunks, Content
+from sealift.durable import TEMPORARY, Draft, make_folder, storing
+from sealift.errors import SourceError
+from sealift.listing import file_name
+from sealift.manifest import Artifact
+from sealift.names import visible
+from sealift.progress import Silent
+from sealift.tree import Entry
+
+from .cache import kept
+from .depot import Depot
+from .holding import Holding, of_depot
+from .sources import Found, Workshop
+
+_EMPTY = hashlib.sha256().hexdigest()
+
+
+def published(depot: Path, name: str, version: str, manifest: str | None = None) -> Holding:
+    """A release that the depot published.
+
+    Args:
+        depot: its folder.
+        name: the release's name.
+        version: its version.
+        manifest: the digest that its manifest must have, where it is known.
+
+    Raises:
+        SourceError: the depot published none, or another one.
+        TrustError: its metadata does not verify.
+        IntegrityError: it is damaged.
+    """
+    from keys.repository import verify
+
+    from .exporting import published_release
+
+    blob = published_release(verify(depot), name, version)
+    label = f"{name}@{version}"
+    if blob is None:
+        raise SourceError(
+            f"the depot has no release {label}",
+            hint=f"see what it has: sealift-bundle list --depot {visible(str(depot))}",
+        )
+    if manifest is not None and blob.sha256 != manifest:
+        raise SourceError(
+            f"the depot's {label} is another one than was locked",
+            hint="export into the depot that it was locked with, or run `sealift-bundle lock` again",
+        )
+    held = Depot(depot)
+    return of_depot(held, held.release(blob), held.part(name, version))
+
+
+def artifact_of(holding: Holding, name: str | None) -> Artifact:
+    """An artifact of a release, or the only one that it has.
+
+    Raises:
+        SourceError: there is none of that name, or several and none was named.
+    """
+    artifacts = {each.name: each for each in holding.release.artifacts}
+    if name is None and len(artifacts) == 1:
+        return next(iter(artifacts.values()))
+    if name is None or name not in artifacts:
+        missing = "several artifacts" if name is None else f"no artifact {visible(name)}"
+        raise SourceError(
+            f"{holding.release.label} has {missing}", hint=f"write one of them as `artifact`: {', '.join(artifacts)}"
+        )
+    return artifacts[name]
+
+
+def found(holding: Holding, artifact: Artifact, workshop: Workshop) -> Iterator[Found]:
+    """The entries of an artifact, its files in the workshop's cache.
+
+    Raises:
+        IntegrityError: the depot is damaged.
+        StoreError: the cache cannot be written.
+    """
+    make_folder(workshop.cache)
+    content = _content(holding)
+    files = _Files(content, workshop.cache)
+    for entry in holding.entries(artifact):
+        if entry.type == "dir":
+            yield Found(entry.path, "dir")
+        elif entry.type == "link":
+            yield Found(entry.path, "link", target=entry.target)
+        else:
+            path = files.path_of(entry)
+            with storing(path):
+                status = os.stat(path)
+            stamp = (status.st_ino, status.st_mtime_ns)
+            yield Found(entry.path, "file", entry.mode == "0755", status.st_size, str(path), stamp)
+
+
+def _content(holding: Holding) -> Content:
+    content = Content()
+    for each in holding.release.artifacts:
+        for entry in holding.entries(each):
+            content.add(entry)
+    folder = holding.packs or Path()
+    content.place(holding.frames(), [folder / file_name(pack) for pack in holding.part.packs])
+    return content
+
+
+class _Files:
+    """Writes files of a release into a cache, by their digests."""
+
+    def __init__(self, content: Content, cache: Path) -> None:
+        self._content = content
+        self._chunks = Chunks([content])
+        self._cache = cache
+
+    def path_of(self, entry: Entry) -> Path:
+        """The file with the content of an entry."""
+        if len(entry.chunks) < 2:
+            digest = entry.chunks[0] if entry.chunks else _EMPTY
+            if held := kept(self._cache / digest, digest, Silent()):
+                return held.path
+        return self._write(entry)
+
+    def _write(self, entry: Entry) -> Path:
+        running = hashlib.sha256()
+        with storing(self._cache), Draft(self._cache / f"{TEMPORARY}former.{os.getpid()}") as draft:
+            for digest, _ in entry.pieces():
+                piece = self._chunks.read(0, self._content.numbers[bytes.fromhex(digest)])
+                running.update(piece)
+                draft.write(piece)
+            path = self._cache / running.hexdigest()
+            draft.keep(path, sync=False)
+        return path

@@ -1,0 +1,1 @@
+"""npm packages: lock files, and the registries that npm is configured for."""

@@ -1,0 +1,211 @@
+"""Source `npm`: the tarballs that npm's lock file pins, from the registries that npm is configured for.
+
+Invariant: nothing is collected whose integrity the lock file does not say. `lock` pins each file by its SHA-256.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import os
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any, Literal
+
+import msgspec
+
+from sealift.document import Problem
+from sealift.errors import SealiftError, UsageError
+from sealift.names import visible
+
+from . import Found, Trace, Workshop
+
+if TYPE_CHECKING:
+    from ..npm.lockfile import Locked
+    from ..npm.settings import Settings
+    from ..parcels import Parcel
+
+KIND = "npm"
+PATH_LENGTH_MAX = 4096
+_WORD = "^[a-z0-9_]{1,32}$"
+
+
+def _words(description: str, **items: Any) -> dict[str, Any]:
+    return {
+        "type": "array",
+        "minItems": 1,
+        "maxItems": 32,
+        "uniqueItems": True,
+        "items": {"type": "string", **items},
+        "description": description,
+    }
+
+
+SCHEMA: Mapping[str, Any] = {
+    "type": "object",
+    "properties": {
+        "lockfile": {
+            "type": "string",
+            "minLength": 1,
+            "maxLength": PATH_LENGTH_MAX,
+            "description": "A package-lock.json of version 2 or 3; relative to the folder of the spec.",
+        },
+        "omit": _words(
+            "Which kinds of dependencies are left out: dev, optional, peer; none if left out.",
+            enum=["dev", "optional", "peer"],
+        ),
+        "os": _words("Of optional packages, those for these systems alone, as linux; all if left out.", pattern=_WORD),
+        "cpu": _words(
+            "Of optional packages, those for these processors alone, as x64; all if left out.", pattern=_WORD
+        ),
+        "registry": {
+            "type": "string",
+            "minLength": 1,
+            "maxLength": 2048,
+            "description": "The registry to ask, without credentials; those that npm is configured for if left out.",
+        },
+        "lockfile_sha256": {
+            "type": "string",
+            "pattern": "^[0-9a-f]{64}$",
+            "description": "The SHA-256 of the lock file that `files` comes from; `sealift-bundle lock` finds it out.",
+        },
+        "files": {
+            "type": "array",
+            "minItems": 1,
+            "maxItems": 100_000,
+            "items": {"type": "string", "minLength": 1},
+            "description": "What is taken, each as its SHA-256, bytes, name and address; `sealift-bundle lock` finds "
+            "it out.",
+        },
+    },
+    "required": ["lockfile"],
+    "additionalProperties": False,
+}
+
+_PIN = "run `sealift-bundle lock`: it finds out which files the lock file means"
+_Words = Annotated[tuple[Annotated[str, msgspec.Meta(pattern=_WORD[:-1] + "\\Z")], ...], msgspec.Meta(max_length=32)]
+
+
+class _Want(msgspec.Struct, frozen=True, kw_only=True):
+    lockfile: Annotated[str, msgspec.Meta(min_length=1, max_length=PATH_LENGTH_MAX, pattern="^[^\x00]*\\Z")]
+    omit: tuple[Literal["dev", "optional", "peer"], ...] = ()
+    os: _Words = ()
+    cpu: _Words = ()
+    registry: Annotated[str, msgspec.Meta(min_length=1, max_length=2048)] | None = None
+    lockfile_sha256: Annotated[str, msgspec.Meta(pattern="^[0-9a-f]{64}\\Z")] | None = None
+    files: Annotated[tuple[str, ...], msgspec.Meta(max_length=100_000)] = ()
+
+
+def collect(want: Mapping[str, Any], workshop: Workshop) -> Iterator[Found]:
+    """Yield the tarballs, fetched unless the workshop's cache holds them.
+
+    Raises:
+        UsageError: a key has the wrong form, or a configuration of this machine cannot be read.
+        SourceError: nothing is locked, the lock file is another now, or a file cannot be fetched.
+        IntegrityError: a file has another digest.
+        StoreError: the cache cannot be written.
+    """
+    from ..lockfile import check_same
+    from ..parcels import found
+
+    asked = _parse(want)
+    check_same(asked.lockfile, workshop.base, asked.lockfile_sha256 if asked.files else None)
+    with _settings(asked, workshop.base).line() as line:
+        yield from found(_parcels(asked), workshop, line, label="fetch npm packages")
+
+
+def pin(want: Mapping[str, Any], workshop: Workshop) -> Mapping[str, Any]:
+    """Which files are taken, and the digest of the lock file that says so; all of them are fetched.
+
+    Raises:
+        UsageError: a key has the wrong form, the lock file is none, or a configuration cannot be read.
+        SourceError: a package is no registry's, has no integrity, or cannot be fetched.
+        IntegrityError: a registry serves another content than was locked.
+        StoreError: the cache cannot be written.
+    """
+    from ..fetch import Wanted
+    from ..hauling import haul
+    from ..lockfile import read
+    from ..npm.settings import default_registry
+    from ..parcels import Parcel
+    from ..web import public
+
+    asked = _parse(want)
+    content = read(asked.lockfile, workshop.base)
+    locked = _locked(asked, content)
+    there = _settings(asked, workshop.base)
+    default = default_registry()
+    wanted = [
+        Wanted(url=there.address(each, default), also={each.algorithm: each.digest}, max_bytes=4 << 30)
+        for each in locked
+    ]
+    with there.line() as line:
+        fetched = haul(wanted, workshop, line, label="fetch npm packages")
+    parcels = [
+        Parcel(path=each.path, sha256=file.sha256, length=file.length, url=public(asked_for.url))
+        for each, asked_for, file in zip(locked, wanted, fetched, strict=True)
+    ]
+    return {
+        "lockfile_sha256": hashlib.sha256(content).hexdigest(),
+        "files": [parcel.line for parcel in parcels],
+    }
+
+
+def traces(want: Mapping[str, Any]) -> list[Trace]:
+    """The address and the digest of each file.
+
+    Raises:
+        UsageError: a key has the wrong form.
+    """
+    return [parcel.trace for parcel in _parcels(_parse(want))]
+
+
+def lint(want: Mapping[str, Any], base: Path, *, pinned: bool) -> list[Problem]:
+    """Whether the lock file is there and is one, what is wrong with the registry, and whether the files are known."""
+    from ..lockfile import read
+    from ..web import check_url
+
+    found = []
+    place, registry = want.get("lockfile"), want.get("registry")
+    if isinstance(place, str) and 0 < len(place) <= PATH_LENGTH_MAX:
+        try:
+            _locked(_Want(lockfile=place), read(place, base))
+        except SealiftError as error:
+            found.append(Problem(steps=("lockfile",), message=error.message, hint=error.hint))
+    if isinstance(registry, str) and registry:
+        try:
+            check_url(registry)
+        except UsageError as error:
+            found.append(Problem(steps=("registry",), message=error.message, hint=error.hint))
+    if pinned and "files" not in want:
+        found.append(Problem(steps=(), message="no lock says which files are taken", hint=_PIN, missing=True))
+    return found
+
+
+def _parse(want: Mapping[str, Any]) -> _Want:
+    from ..web import check_url
+
+    try:
+        asked = msgspec.convert(want, _Want)
+    except msgspec.ValidationError as error:
+        raise UsageError(f"source npm: {visible(str(error))}") from error
+    if asked.registry is not None:
+        check_url(asked.registry)
+    return asked
+
+
+def _parcels(asked: _Want) -> list[Parcel]:
+    from ..parcels import parse
+
+    return parse(asked.files, "npm")
+
+
+def _locked(asked: _Want, content: bytes) -> list[Locked]:
+    from ..npm.lockfile import parse
+
+    return parse(content, visible(asked.lockfile), omit=asked.omit, systems=asked.os, processors=asked.cpu)
+
+
+def _settings(asked: _Want, base: Path) -> Settings:
+    from ..npm.settings import settings
+
+    return settings(os.environ, (base / asked.lockfile).parent, given=asked.registry)

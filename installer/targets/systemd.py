@@ -1,0 +1,348 @@
+"""Target `systemd`: units and drop-ins of a release, and the units of it that run.
+
+    <room>/releases/<identity>/units/shop.service    staged, for the way back
+    <room>/releases/<identity>/run.json              which of them are enabled and run
+    <room>/current, <room>/switching                 what serves, and whether a switch is under way
+
+A file in systemd's folder is ours if a staged release that served there has it with that content. Files are set,
+systemd reloads, and what changed is started anew; whatever fails is an error, and the former units come back.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Collection, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import msgspec
+
+from sealift import hooks
+from sealift.durable import make_folder, storing, sync_folder, write_file
+from sealift.errors import DeployError, StoreError, UsageError
+from sealift.names import visible
+from sealift.reading import bounded
+
+from .. import commands, units
+from ..chosen import ARTIFACTS, FOLDER, Chosen, chosen
+from ..deployable import Deployable
+from ..shelf import Shelf
+from ..switching import Switching
+from . import Staged, Workplace
+
+TIMEOUT = 120
+SETTLE = 2
+_RUN = "run.json"
+_PROPERTIES = "Id,Names,Type,LoadState,ActiveState,SubState,Result,NRestarts,NeedDaemonReload,UnitFileState"
+_WORDS = 300
+"""Characters of a unit's journal that are shown."""
+SCHEMA: Mapping[str, Any] = {
+    "type": "object",
+    "properties": {
+        "path": {
+            "description": "systemd's folder for the units, as an absolute path; /etc/systemd/system where nothing is "
+            "said.",
+            "type": "string",
+            "pattern": "^/[^\\u0000]*$",
+            "maxLength": 3072,
+            "default": "/etc/systemd/system",
+        },
+        "artifacts": ARTIFACTS,
+        "folder": FOLDER,
+        "run": {
+            "description": "The units that are enabled and run, started in this order.",
+            "type": "array",
+            "maxItems": units.UNITS_MAX,
+            "uniqueItems": True,
+            "items": {**units.UNIT, "description": "A unit's name, such as shop.service or shop@8080.service."},
+        },
+        "restart": {
+            "description": "Which of them are started anew: 'changed', those whose unit or drop-ins are others; "
+            "'always', all of them at each switch. 'changed' where nothing is said.",
+            "enum": ["changed", "always"],
+            "default": "changed",
+        },
+        "settle": hooks.seconds("How long they are watched after they were started.", least=0, default=SETTLE),
+        "timeout": hooks.seconds("For one call of systemctl, which waits until a unit is up.", default=TIMEOUT),
+    },
+    "required": ["run"],
+    "additionalProperties": False,
+}
+_Files = dict[str, bytes]
+
+
+class _Run(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """What of a release runs."""
+
+    run: tuple[str, ...]
+    restart: str
+
+
+class Systemd:
+    """The units of a release on this machine."""
+
+    def __init__(self, settings: Mapping[str, Any], workplace: Workplace) -> None:
+        self._units = Path(settings.get("path", "/etc/systemd/system"))
+        self.place = f"systemd ({self._units})"
+        self._settings = settings
+        self._workplace = workplace
+        self._shelf = Shelf(workplace.room("systemd", str(self._units)))
+        self._switching = Switching(self._shelf)
+        self._settle = int(settings.get("settle", SETTLE))
+        self._timeout = int(settings.get("timeout", TIMEOUT))
+
+    def current(self) -> str | None:
+        """The release whose units were set last; of a switch that did not end, what it is about, marked as such.
+
+        Raises:
+            StoreError: the record at the site cannot be read.
+        """
+        return self._switching.current()
+
+    def stage(self, deployable: Deployable, former: Deployable | None) -> Staged:
+        """Keep the release's units at the site, and see whether they can be set.
+
+        Raises:
+            UsageError: the release has what is no unit, or a unit's name is somebody else's.
+            DeployError: systemd does not answer.
+            IntegrityError: the store is damaged.
+            StoreError: the disk refuses.
+        """
+        taken = self._taken(deployable)
+        identity = deployable.identity
+        make_folder(self._shelf.root, mode=0o700)
+        self._shelf.prepare()
+        files = {path: b"".join(taken.pieces(path)) for path in taken.files}
+        run = _Run(run=tuple(self._settings["run"]), restart=self._settings.get("restart", "changed"))
+        folder = self._shelf.releases / identity
+        if folder.is_dir() and self._staged(identity) == files:
+            write_file(folder / _RUN, msgspec.json.encode(run))
+        else:
+            with self._shelf.making(identity) as temporary:
+                for path, content in files.items():
+                    make_folder((temporary / "units" / path).parent)
+                    write_file(temporary / "units" / path, content)
+                write_file(temporary / _RUN, msgspec.json.encode(run))
+        self._refuse_foreign(self._staged(identity), self._owned())
+        self._systemctl("show", "--property=Version")
+        return Staged(folder=None, written=taken.size)
+
+    def _taken(self, deployable: Deployable) -> Chosen:
+        taken = chosen(deployable, self._workplace.store, self._settings.get("artifacts"), self._settings.get("folder"))
+        label = deployable.release.label
+        if other := [path for path in (*taken.files, *taken.links) if path in taken.links or not units.fits(path)]:
+            raise UsageError(
+                f"{visible(other[0])} of {label} is no unit, and no drop-in (NAME.service.d/*.conf)",
+                hint="choose the units by `artifacts` and `folder`",
+            )
+        if large := [path for path in taken.files if taken.file(path).size > units.SIZE_MAX]:
+            raise UsageError(f"{large[0]} of {label} has more than {units.SIZE_MAX} bytes")
+        return taken
+
+    def _staged(self, identity: str) -> _Files:
+        """The units of a staged release.
+
+        Raises:
+            StoreError: it is not staged, or cannot be read.
+        """
+        folder = self._shelf.releases / identity
+        base = folder / "units"
+        if not folder.is_dir():
+            raise StoreError(f"{folder} is gone", hint="apply another version, and then this one again")
+        with storing(base):
+            names = sorted(str(path.relative_to(base)) for path in base.rglob("*") if path.is_file())
+        return {name: bounded(base / name, units.SIZE_MAX) or b"" for name in names}
+
+    def _run(self, identity: str | None) -> _Run:
+        if identity is None:
+            return _Run(run=(), restart="changed")
+        path = self._shelf.releases / identity / _RUN
+        try:
+            return msgspec.json.decode(bounded(path, 1 << 20) or b"", type=_Run)
+        except (msgspec.DecodeError, UnicodeDecodeError) as error:
+            raise StoreError(
+                f"{path} is missing or damaged", hint="apply another version, and then this one again"
+            ) from error
+
+    def _owned(self) -> dict[str, set[bytes]]:
+        """What may stand in systemd's folder as ours: of the release that serves, and of a switch under way."""
+        found = self._switching.under_way()
+        releases = {found.leaving, found.to} if found else {self._shelf.current()}
+        owned: dict[str, set[bytes]] = {}
+        for identity in releases - {None}:
+            assert identity is not None
+            for name, content in self._staged(identity).items():
+                owned.setdefault(name, set()).add(content)
+        return owned
+
+    def _there(self, name: str) -> bytes | None:
+        """What systemd's folder has under a name; nothing where it has no regular file."""
+        path = self._units / name
+        if path.is_symlink():
+            return b""
+        return bounded(path, units.SIZE_MAX) if path.exists() else None
+
+    def _refuse_foreign(self, new: Collection[str], owned: Mapping[str, set[bytes]]) -> None:
+        """Refuse names that others have, and files of ours that others have edited.
+
+        Raises:
+            DeployError: there is one.
+        """
+        for name in sorted({*new, *owned}):
+            there = self._there(name)
+            if there is not None and there not in owned.get(name, ()):
+                raise DeployError(
+                    f"{self._units / name} was {'edited' if name in owned else 'not written by sealift'}",
+                    hint="move it away, and put what the site changes into a drop-in of its own",
+                )
+
+    def activate(self, identity: str | None) -> None:
+        """Set the units of a staged release, or remove those that serve; start what changed, and watch it.
+
+        Raises:
+            DeployError: systemd finds a unit wrong, or one does not start or stay up.
+            StoreError: the disk refuses.
+        """
+        broken = self._switching.under_way() is not None
+        left = self._switching.leaving(identity)
+        if identity is None and left is None and not broken:
+            return
+        owned = self._owned()
+        new = self._staged(identity) if identity else {}
+        self._refuse_foreign(new, owned)
+        if identity:
+            self._verify(self._shelf.releases / identity / "units", new)
+        before, after = self._run(left), self._run(identity)
+        changed = [name for name in {*new, *owned} if broken or self._there(name) != new.get(name)]
+        self._switching.begin(identity)
+        gone = [unit for unit in before.run if unit not in after.run]
+        gone += [name for name in owned.keys() - new.keys() if "/" not in name and "@." not in name]
+        for unit in units.order(gone):
+            if self._known(unit):
+                self._systemctl("disable", "--now", unit)
+        self._set(new, owned)
+        self._systemctl("daemon-reload")
+        for unit in after.run:
+            self._systemctl("enable", unit)
+            due = broken or after.restart == "always" or units.concerns(unit, changed)
+            self._start("restart" if due else "start", unit)
+        self._watch(after.run)
+        self._switching.end(identity)
+
+    def _verify(self, folder: Path, files: Collection[str]) -> None:
+        """Let systemd itself read the units, before any of them is set."""
+        names = [str(folder / name) for name in sorted(files) if "/" not in name]
+        if not names:
+            return
+        outcome = commands.run(
+            ["systemd-analyze", "verify", "--recursive-errors=no", "--man=no", *names],
+            timeout=self._timeout,
+            folder=None,
+            variables={"SYSTEMD_UNIT_PATH": f"{folder}:"},
+        )
+        if outcome.problem:
+            words = visible("; ".join(outcome.output.replace(f"{folder}/", "").split("\n")).strip("; "))[:_WORDS]
+            raise DeployError(f"systemd-analyze verify {outcome.problem}: {words}", hint="mend the release's units")
+
+    def _set(self, new: Mapping[str, bytes], owned: Collection[str]) -> None:
+        """Write the files that differ, and remove those that are no more, with folders that are empty then."""
+        for name, content in new.items():
+            if self._there(name) != content:
+                make_folder((self._units / name).parent)
+                write_file(self._units / name, content)
+        for name in sorted(set(owned) - new.keys()):
+            path = self._units / name
+            with storing(path):
+                path.unlink(missing_ok=True)
+                if "/" in name and path.parent.is_dir() and not any(path.parent.iterdir()):
+                    path.parent.rmdir()
+                sync_folder(self._units)
+
+    def _systemctl(self, *words: str) -> bytes:
+        outcome = commands.run(
+            ["systemctl", "--no-ask-password", *words],
+            timeout=self._timeout,
+            folder=None,
+            variables={},
+            answer_max=1 << 20,
+        )
+        if outcome.problem:
+            raise DeployError(f"systemctl {' '.join(words)} {outcome.problem}: {visible(outcome.words)[:_WORDS]}")
+        return outcome.answer
+
+    def _show(self, names: Sequence[str]) -> dict[str, dict[str, str]]:
+        return units.parsed(self._systemctl("show", f"--property={_PROPERTIES}", "--", *names)) if names else {}
+
+    def _known(self, unit: str) -> bool:
+        return self._show([unit]).get(unit, {}).get("LoadState") == "loaded"
+
+    def _start(self, word: str, unit: str) -> None:
+        try:
+            self._systemctl(word, unit)
+        except DeployError as error:
+            raise DeployError(f"{unit} does not start: {self._story(unit)}", hint=error.message) from error
+
+    def _story(self, unit: str) -> str:
+        """The result of a unit, and the end of its journal."""
+        said = self._show([unit]).get(unit, {})
+        outcome = commands.run(
+            ["journalctl", "--unit", unit, "--lines=5", "--no-pager", "--output=cat"],
+            timeout=self._timeout,
+            folder=None,
+            variables={},
+        )
+        words = visible("; ".join(outcome.output.strip().splitlines()))[-_WORDS:]
+        return f"result {said.get('Result', 'unknown')}" + (f"; {words}" if words else "")
+
+    def _watch(self, names: Sequence[str]) -> None:
+        """Look at the units until they have settled.
+
+        Raises:
+            DeployError: one does not stay up.
+        """
+        began = {unit: said.get("NRestarts", "0") for unit, said in self._show(names).items()}
+        deadline = time.monotonic() + self._settle
+        while True:
+            said = self._show(names)
+            for unit in names:
+                if problem := units.wrong(unit, said.get(unit, {}), restarts=began.get(unit)):
+                    raise DeployError(f"{problem}; {self._story(unit)}")
+            if time.monotonic() >= deadline:
+                return
+            time.sleep(min(0.25, self._settle))
+
+    def check(self, deployable: Deployable, *, deep: bool) -> str | None:
+        """Whether the units are set and run as they should; with `deep`, whether they are the release's own."""
+        identity = deployable.identity
+        serving = self.current()
+        if serving != identity:
+            return f"{self.place} has {serving or 'nothing'}, not {identity}"
+        files = self._staged(identity)
+        for name, content in files.items():
+            if self._there(name) != content:
+                return f"{self._units / name} is {'gone' if self._there(name) is None else 'edited'}"
+        run = self._run(identity).run
+        said = self._show(run)
+        for unit in run:
+            if problem := units.wrong(unit, said.get(unit, {})):
+                return problem
+            if said[unit].get("NeedDaemonReload") == "yes":
+                return f"{unit} has changed on the disk since systemd read it"
+        if deep:
+            taken = self._taken(deployable)
+            if {path: b"".join(taken.pieces(path)) for path in taken.files} != files:
+                return f"what is kept in {self._shelf.releases / identity} is not the release's own"
+        return None
+
+    def prune(self, keep: Collection[str]) -> int:
+        """Forget staged releases other than `keep` and the one that serves.
+
+        Raises:
+            StoreError: the disk refuses.
+        """
+        return self._shelf.prune(keep)
+
+
+def target(settings: Mapping[str, Any], workplace: Workplace) -> Systemd:
+    """The units that `settings` names."""
+    return Systemd(settings, workplace)

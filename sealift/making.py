@@ -1,0 +1,140 @@
+"""Making: a recipe carried out, from old material to the chunks of a file. All of it flows (see `sealift.recipe`)."""
+
+from __future__ import annotations
+
+import zlib
+from collections.abc import Iterable, Iterator, Sequence
+
+from .deflating import Inflation, Way
+from .errors import IntegrityError
+from .index import HOLE
+from .recipe import Recipe
+from .stretch import PIECE, Stretch
+
+
+class OldMaterial:
+    """The old material as it flows by."""
+
+    def __init__(self, source: Stretch, pieces: Iterable[tuple[int, ...]]) -> None:
+        """Take the file that it is made of, and a recipe's `old`."""
+        self._source = source
+        self._flow = self._flowing(pieces)
+        self._held = bytearray()
+        self._begin = 0
+
+    def window(self, start: int, size: int) -> bytes:
+        """A part of it; no later one starts or ends before it.
+
+        Raises:
+            IntegrityError: a member is not there, or a pack is damaged.
+        """
+        while self._begin + len(self._held) < start + size:
+            if (gone := min(start - self._begin, len(self._held))) > 0:
+                del self._held[:gone]
+                self._begin += gone
+            self._held += next(self._flow)
+        if gone := start - self._begin:
+            del self._held[:gone]
+            self._begin = start
+        return bytes(memoryview(self._held)[:size])
+
+    def _flowing(self, pieces: Iterable[tuple[int, ...]]) -> Iterator[bytes | memoryview]:
+        for piece in pieces:
+            compressed = self._source.pieces(piece[0], piece[1])
+            if len(piece) == 2:
+                yield from compressed
+                continue
+            left = piece[2]
+            try:
+                for content in Inflation(compressed, left):
+                    left -= len(content)
+                    yield content
+                    if not left:
+                        break
+            except zlib.error as error:
+                raise _unfit() from error
+            if left:
+                raise _unfit()
+        raise _unfit()
+
+
+def _unfit() -> IntegrityError:
+    return IntegrityError(
+        "the difference refers to a compressed member that a base does not have", hint="ask for a whole bundle"
+    )
+
+
+def make(
+    recipe: Recipe, ways: Sequence[Way], material: Iterable[bytes], sizes: Iterable[int]
+) -> Iterator[tuple[int, bytes]]:
+    """Yield the number and the content of each chunk that a recipe makes; nobody has checked its digest.
+
+    Args:
+        recipe: which was checked.
+        ways: how it deflates, by the position of the setting.
+        material: all of it, in any pieces.
+        sizes: bytes of each chunk, in order.
+
+    Raises:
+        IntegrityError: a member does not deflate to as many bytes as the recipe says.
+    """
+    made = _made(recipe, ways, material)
+    held = bytearray()
+    remaining = iter(sizes)
+
+    def take(count: int) -> Iterator[bytes]:
+        while count:
+            if not held:
+                held.extend(next(made))
+            piece = bytes(held[:count])
+            del held[: len(piece)]
+            count -= len(piece)
+            yield piece
+
+    for first, count in recipe.makes:
+        if first == HOLE:
+            for _ in take(count):
+                pass
+            continue
+        for number in range(first, first + count):
+            yield number, b"".join(take(next(remaining)))
+
+
+def _made(recipe: Recipe, ways: Sequence[Way], material: Iterable[bytes]) -> Iterator[bytes]:
+    flow = _Flow(material)
+    for piece in recipe.pieces:
+        if len(piece) == 1:
+            yield from flow.take(piece[0])
+            continue
+        size, left, setting = piece
+        deflater = ways[setting].deflater()
+        for content in flow.take(size):
+            out = deflater.compress(content)
+            left -= len(out)
+            if left < 0:
+                break
+            yield out
+        out = deflater.flush() if left >= 0 else b""
+        if left != len(out):
+            raise IntegrityError(
+                "a compressed file does not come out as it was: zlib deflates otherwise here",
+                hint="ask for a bundle that was exported with --no-inflate, or for the whole release",
+            )
+        yield out
+
+
+class _Flow:
+    """Material, of which any number of bytes can be taken."""
+
+    def __init__(self, material: Iterable[bytes]) -> None:
+        self._material = iter(material)
+        self._rest = memoryview(b"")
+
+    def take(self, size: int) -> Iterator[bytes]:
+        while size:
+            if not self._rest:
+                self._rest = memoryview(next(self._material))
+            piece = self._rest[: min(size, PIECE)]
+            self._rest = self._rest[len(piece) :]
+            size -= len(piece)
+            yield bytes(piece)
