@@ -35,7 +35,7 @@ _LEAST = 64
 _DIGITS = re.compile(rb"[0-9]+(?:\.[0-9]+)*")
 
 Code = Callable[[bytes, bytes], Coded]
-"""Codes material, given what it may refer to."""
+"""Makes a frame of material, given what it may refer to."""
 
 
 class Frame(NamedTuple):
@@ -47,7 +47,7 @@ class Frame(NamedTuple):
     window: tuple[int, ...]
     """Of the old material; nothing where it was not used."""
     subtraction: tuple[int, ...]
-    """Bytes of the streams, where it is a subtraction from the window."""
+    """Bytes of the streams, where it is a subtraction."""
 
 
 @dataclass

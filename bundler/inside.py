@@ -177,10 +177,14 @@ class Settings:
         place = Path(made.file)
         with storing(place):
             with place.open("rb") as frames:
-                for digest, length, size, window, subtraction in made.frames:
-                    frame = Sealed([], size, length, digest)
-                    content = memoryview(frames.read(length))
-                    self._packs.add(frame, (), content, subtraction=subtraction, window=window)
+                for each in made.frames:
+                    self._packs.add(
+                        Sealed([], each.size, each.length, each.digest),
+                        (),
+                        memoryview(frames.read(each.length)),
+                        subtraction=each.subtraction,
+                        window=each.window,
+                    )
             place.unlink()
 
     def _position(self, way: Way) -> int:

@@ -246,7 +246,8 @@ def patcher(contents: Sequence[Content], level: int, folder: Path) -> Body:
         while True:
             position, task = channel.receive()
             if isinstance(task, Asked):
-                channel.send((position, parcel(task, contents, chunks, folder, coder.code)))
+                made = parcel(task, contents, chunks, folder, coder.code)
+                channel.send((position, made))
                 continue
             content = b"".join(chunks.read(0, number) for number in task[0])
             reference = b"".join(chunks.read(base + 1, number) for base, number in task[1])

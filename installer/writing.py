@@ -293,7 +293,7 @@ def _never(_: Entry) -> None:
 
 def sealed_files(deployable: Deployable, store: Store) -> Iterator[str | None]:
     """The paths of a release's files below its folder, in the order of its trees; None for one that was filled in."""
-    for artifact in deployable.release.artifacts:
+    for artifact in deployable.artifacts:
         prefix = deployable.folder_of(artifact.name)
         for entry in store.entries(artifact):
             if entry.type == "file":

@@ -149,15 +149,9 @@ def _check_reference(patch: Patch, bases: Sequence[Sequence[int]]) -> None:
         amount += sum(bases[base][first : first + count])
         if amount > REFERENCE_MAX:
             raise MalformedError(f"a frame of the difference refers to more than {REFERENCE_MAX} bytes")
-    if patch.reference and amount < REFERENCE_MIN:
+    if (patch.reference or patch.subtraction) and amount < REFERENCE_MIN:
         raise MalformedError(f"a frame of the difference refers to less than {REFERENCE_MIN} bytes")
-    _check_subtraction(patch, bool(patch.reference))
-
-
-def _check_subtraction(patch: Patch, referring: bool) -> None:
     if patch.subtraction:
-        if not referring:
-            raise MalformedError("a subtraction refers to nothing that it could be taken from")
         subtractions.check_sizes(patch.subtraction, patch.size)
 
 
@@ -199,9 +193,12 @@ def _lines(compressed: bytes, blob: ListingBlob) -> Iterator[Patch | Setting | I
                 raise MalformedError("a recipe lacks a frame, or one that is no material is among them")
             if sum(patch.size for patch in patches) != recipe.material:
                 raise MalformedError("the frames of a recipe do not hold its material")
-            recipe.check_windows((patch.window for patch in patches), REFERENCE_MAX, REFERENCE_MIN)
             for patch in patches:
-                _check_subtraction(patch, bool(patch.window))
+                if patch.subtraction and not patch.window:
+                    raise MalformedError("a frame of a recipe is a subtraction from nothing")
+                if patch.subtraction:
+                    subtractions.check_sizes(patch.subtraction, patch.size)
+            recipe.check_windows((patch.window for patch in patches), REFERENCE_MAX, REFERENCE_MIN)
             yield Inflated(recipe=recipe, patches=patches, ways=tuple(ways))
         else:
             patch = _patch(line)

@@ -198,7 +198,7 @@ def test_a_subtraction_without_bound(isolated: Isolated, forged: Callable[..., P
 def test_a_subtraction_from_nothing(isolated: Isolated, forged: Callable[..., Path]) -> None:
     """77: a subtraction has a reference."""
     bundle = forged(index=subtracted(lambda line: line.pop("reference")))
-    refused(isolated, bundle, MalformedError, "refers to nothing")
+    refused(isolated, bundle, MalformedError, "refers to less than 8 bytes")
 
 
 def test_a_subtraction_from_other_content(isolated: Isolated, forged: Callable[..., Path]) -> None:

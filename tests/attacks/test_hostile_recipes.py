@@ -153,6 +153,8 @@ def test_more_dropped_than_made(isolated: Isolated, forged: Forged) -> None:
         (FRAME, lambda line: line.update(chunks=[[0, 1]]), "no material is among them"),
         (FRAME, lambda line: line.update(reference=[[0, 0, 1]], window=line.pop("window")), "no material"),
         (FRAME, lambda line: line.update(size=line["size"] + 1), "do not hold its material"),
+        (FRAME, lambda line: line.update(subtraction=[9, 9, 9, 9]) or line.pop("window"), "subtraction from nothing"),
+        (FRAME, lambda line: line.update(subtraction=[1 << 40, 9, 9, 9], window=line.pop("window")), "subtraction"),
         (SETTING, lambda line: line.update(level=0), "a way that zlib does not know"),
         (SETTING, lambda line: line.update(level=10), "a way that zlib does not know"),
         (SETTING, lambda line: line.update(memory=10), "a way that zlib does not know"),

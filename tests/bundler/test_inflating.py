@@ -8,17 +8,16 @@ import zlib
 from collections.abc import Sequence
 
 import pytest
-import zstandard
 from archives import Packed, edited, gzipped, prose, zipped
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from worlds import program
 
 from bundler.archives import units
-from bundler.coding import Coded, against
+from bundler.coding import Coded, Coder
 from bundler.inflating import Plan, frames, plan
 from bundler.proving import MISSES, WAYS, Prover
-from sealift.difference import REFERENCE_MAX, REFERENCE_MIN, unseal
-from sealift.frame import seal
+from sealift.difference import REFERENCE_MAX, REFERENCE_MIN, Patch, content_of
 from sealift.making import OldMaterial, make
 from sealift.recipe import Recipe
 from sealift.stretch import Stretch
@@ -74,10 +73,9 @@ def crossed(new: bytes, old: bytes | None, *, size: int, wanted: list[bool]) -> 
 
     def code(content: bytes, reference: bytes) -> Coded:
         taken.append(reference)
-        if len(reference) < REFERENCE_MIN:
-            return Coded(seal([memoryview(content)], zstandard.ZstdCompressor(write_checksum=False)), False)
-        return Coded(against(content, reference, 3), True)
+        return coder.code(content, reference)
 
+    coder = Coder(3)
     made = list(frames(found, stretch(new, size), before, code))
     recipe = Recipe(
         makes=tuple(found.makes),
@@ -97,7 +95,17 @@ def crossed(new: bytes, old: bytes | None, *, size: int, wanted: list[bool]) -> 
     for frame, reference in zip(made, taken, strict=True):
         window = again.window(*frame.window) if again and frame.window else b""
         assert window == (reference if frame.window else b"")
-        material.append(unseal(frame.content, frame.size, window))
+        patch = Patch(
+            pack=0,
+            offset=0,
+            length=len(frame.content),
+            size=frame.size,
+            sha256="",
+            chunks=(),
+            subtraction=frame.subtraction,
+            window=frame.window,
+        )
+        material.append(content_of(patch, frame.content, window))
     out = list(make(recipe, found.ways, material, [sizes[number] for number in recipe.numbers()]))
     assert [number for number, _ in out] == [number for number, want in enumerate(wanted) if want]
     assert all(content == chunks[number] for number, content in out)
@@ -185,6 +193,18 @@ def test_a_large_member_is_compressed_at_its_place() -> None:
     found = crossed(new, old, size=1 << 20, wanted=[True] * len(cut(new, 1 << 20)))
     assert found is not None
     assert found[0] < found[1] / 100
+
+
+def test_a_program_in_a_wheel_is_subtracted() -> None:
+    """Addresses that shifted in a member cost as little as in a file that is not compressed inside."""
+    old, new = (zipped([Packed(name="lib.so", content=program(1, functions=7000, moved=moved))]) for moved in (0, 400))
+    found = planned(new, old)
+    assert found is not None
+    made = list(frames(found, stretch(new), stretch(old), Coder(9).code))
+    assert any(frame.subtraction for frame in made)
+    crossing = crossed(new, old, size=50_000, wanted=[True] * len(cut(new, 50_000)))
+    assert crossing is not None
+    assert crossing[0] < crossing[1] / 5
 
 
 def test_a_member_that_was_renamed_is_found_by_a_name_that_differs_in_digits() -> None:

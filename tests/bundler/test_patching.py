@@ -146,6 +146,6 @@ def test_a_gzip_file_of_another_name_is_found_by_what_it_holds(connected: Connec
     lines = [noise(number, 24).hex().encode() for number in range(4000)]
     old, new = gzipped(b"\n".join(lines)), gzipped(b"\n".join([*lines[:2000], b"a new line", *lines[2000:]]))
     other = gzipped(noise(1, 50_000).hex().encode())
-    found = made(connected, {"blobs/0abc": old, "blobs/1abc": other}, {"blobs/f9de": new, "blobs/1abc": other})
+    found = made(connected, {"blobs/0abc": old, "blobs/1abc": other}, {"blobs/f9de": new, "blobs/1abc": other}, level=9)
     assert found.inside.archives == 1
     assert found.size < 2000

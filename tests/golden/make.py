@@ -92,6 +92,18 @@ def trees(version: str) -> dict[str, Tree]:
     return {"tools": tools, "web": web}
 
 
+def wheel(version: str) -> bytes:
+    """A zip whose one member changes by a line; it crosses inflated in the difference, by the zlib of most Pythons."""
+    chance = random.Random("sealift golden wheel")
+    lines = [f"def f{number}(): return {chance.random()}\n" for number in range(400)]
+    out = io.BytesIO()
+    with zipfile.ZipFile(out, "w", zipfile.ZIP_DEFLATED, compresslevel=6) as archive:
+        said = zipfile.ZipInfo("shop.py", (2026, 1, 2, 3, 4, 4))
+        said.compress_type = zipfile.ZIP_DEFLATED
+        archive.writestr(said, f"VERSION = {version!r}\n{''.join(lines)}")
+    return out.getvalue()
+
+
 def program(moved: int) -> bytes:
     """What looks like a program: functions with calls to others, whose addresses change where something has moved."""
     chance, more = random.Random("sealift golden program"), random.Random("sealift golden program, more of it")
@@ -106,18 +118,6 @@ def program(moved: int) -> bytes:
         )
         parts.append(body + bytes(16) + (more.randbytes(moved) if start == 9_600 else b""))
     return b"".join(parts)
-
-
-def wheel(version: str) -> bytes:
-    """A zip whose one member changes by a line; it crosses inflated in the difference, by the zlib of most Pythons."""
-    chance = random.Random("sealift golden wheel")
-    lines = [f"def f{number}(): return {chance.random()}\n" for number in range(400)]
-    out = io.BytesIO()
-    with zipfile.ZipFile(out, "w", zipfile.ZIP_DEFLATED, compresslevel=6) as archive:
-        said = zipfile.ZipInfo("shop.py", (2026, 1, 2, 3, 4, 4))
-        said.compress_type = zipfile.ZIP_DEFLATED
-        archive.writestr(said, f"VERSION = {version!r}\n{''.join(lines)}")
-    return out.getvalue()
 
 
 def plant(folder: Path, tree: Tree) -> None:

@@ -441,53 +441,6 @@ def referred(frame: Object, bases: list[Base]) -> bytes:
     return content
 
 
-def subtracted_from(reference: bytes, raw: bytes, sizes: list[int], size: int) -> bytes:
-    """The content of a frame that is a subtraction from its reference content."""
-    need(len(sizes) == 4 and 1 <= sizes[0] <= 1 << 20, "a subtraction has other streams")
-    need(0 <= sizes[2] <= sizes[1] <= size and 0 <= sizes[3] <= size, "a stream is too long")
-    streams = []
-    for number, length in enumerate(sizes):
-        tool = zstandard.ZstdDecompressor().decompressobj()  # only to find where the next frame starts
-        if number < 3 and length:
-            tool.decompress(raw)
-            here, raw = raw[: len(raw) - len(tool.unused_data)], tool.unused_data
-            streams.append(decompress(here, length))
-        else:
-            streams.append(decompress(raw, length, reference) if length else b"")
-            raw = b"" if number == 3 and length else raw
-    need(not raw, "something follows the streams")
-    instructions, gaps, values, literals = streams
-    numbers = []
-    while instructions:
-        count = next((place for place, byte in enumerate(instructions) if byte < 128), 9) + 1
-        need(count <= 4, "a number has no end")
-        numbers.append(sum((byte & 127) << 7 * place for place, byte in enumerate(instructions[:count])))
-        instructions = instructions[count:]
-    need(len(numbers) % 3 == 0, "an instruction has no end")
-    content = b""
-    shift = 0
-    for literal, count, move in zip(*[iter(numbers)] * 3, strict=True):
-        need(literal <= len(literals) and count > 0, "there are too few literals")
-        content, literals = content + literals[:literal], literals[literal:]
-        shift += -(move // 2) - 1 if move % 2 else move // 2
-        start = len(content) + shift
-        need(start >= 0 and start + count <= len(reference), "an instruction takes what is not there")
-        content += reference[start : start + count]
-    content += literals
-    need(len(content) == size, "a subtraction gives another size")
-    changed = bytearray(content)
-    place = 0
-    for gap in gaps:
-        place += gap
-        if gap < 255:
-            need(place < size and bool(values), "a value has no place, or a place no value")
-            changed[place] = (changed[place] + values[0]) % 256
-            values = values[1:]
-            place += 1
-    need(place <= size and not values, "values are left")
-    return bytes(changed)
-
-
 def probe(said: Object) -> str:
     """The digest of what a setting gives for the content of the probe."""
     long = b"".join(hashlib.sha256(b"sealift probe %d" % number).digest() for number in range(2048))
@@ -548,6 +501,53 @@ def made_by(recipe: Object, material: bytes, settings: list[Object]) -> bytes:
     return b"".join(made)
 
 
+def subtracted_from(reference: bytes, raw: bytes, sizes: list[int], size: int) -> bytes:
+    """The content of a frame that is a subtraction from its reference content."""
+    need(len(sizes) == 4 and 1 <= sizes[0] <= 1 << 20, "a subtraction has other streams")
+    need(0 <= sizes[2] <= sizes[1] <= size and 0 <= sizes[3] <= size, "a stream is too long")
+    streams = []
+    for number, length in enumerate(sizes):
+        tool = zstandard.ZstdDecompressor().decompressobj()  # only to find where the next frame starts
+        if number < 3 and length:
+            tool.decompress(raw)
+            here, raw = raw[: len(raw) - len(tool.unused_data)], tool.unused_data
+            streams.append(decompress(here, length))
+        else:
+            streams.append(decompress(raw, length, reference) if length else b"")
+            raw = b"" if number == 3 and length else raw
+    need(not raw, "something follows the streams")
+    instructions, gaps, values, literals = streams
+    numbers = []
+    while instructions:
+        count = next((place for place, byte in enumerate(instructions) if byte < 128), 9) + 1
+        need(count <= 4, "a number has no end")
+        numbers.append(sum((byte & 127) << 7 * place for place, byte in enumerate(instructions[:count])))
+        instructions = instructions[count:]
+    need(len(numbers) % 3 == 0, "an instruction has no end")
+    content = b""
+    shift = 0
+    for literal, count, move in zip(*[iter(numbers)] * 3, strict=True):
+        need(literal <= len(literals) and count > 0, "there are too few literals")
+        content, literals = content + literals[:literal], literals[literal:]
+        shift += -(move // 2) - 1 if move % 2 else move // 2
+        start = len(content) + shift
+        need(start >= 0 and start + count <= len(reference), "an instruction takes what is not there")
+        content += reference[start : start + count]
+    content += literals
+    need(len(content) == size, "a subtraction gives another size")
+    changed = bytearray(content)
+    place = 0
+    for gap in gaps:
+        place += gap
+        if gap < 255:
+            need(place < size and bool(values), "a value has no place, or a place no value")
+            changed[place] = (changed[place] + values[0]) % 256
+            values = values[1:]
+            place += 1
+    need(place <= size and not values, "values are left")
+    return bytes(changed)
+
+
 def chunks_of(held: dict[str, bytes], part: Object, sizes: dict[str, int], bases: list[Base]) -> dict[str, bytes]:
     """Every chunk of a part by its digest; `sizes` has them in the order of their numbers."""
     numbered = list(sizes)
@@ -571,7 +571,6 @@ def chunks_of(held: dict[str, bytes], part: Object, sizes: dict[str, int], bases
         raw = packs[which][start : start + length]
         need(digest(raw) == frame["sha256"] and 0 < frame["size"] <= 8 << 20, "a frame is damaged")
         if "subtraction" in frame:
-            need(bool(reference), "a subtraction from nothing")
             return subtracted_from(reference, raw, frame["subtraction"], frame["size"])
         need(zstandard.frame_content_size(raw) == frame["size"], "a frame does not state its size")
         return decompress(raw, frame["size"], reference)
@@ -591,8 +590,6 @@ def chunks_of(held: dict[str, bytes], part: Object, sizes: dict[str, int], bases
         need(at == len(content), "a frame holds more than its chunks")
 
     settings: list[Object] = []
-    frame_keys = [FRAME, [*FRAME, "reference"], [*FRAME, "reference", "subtraction"]]
-    material_keys = [FRAME, [*FRAME, "window"], [*FRAME, "subtraction", "window"]]
     waiting = iter(listed)
     for line in waiting:
         if bases and "level" in line:
@@ -602,14 +599,16 @@ def chunks_of(held: dict[str, bytes], part: Object, sizes: dict[str, int], bases
             old = old_material(line, bases)
             material = b""
             for frame in itertools.islice(waiting, line["frames"]):
-                need(list(frame) in material_keys and not frame["chunks"], "no frame of a recipe")
+                forms = [FRAME, [*FRAME, "window"], [*FRAME, "subtraction", "window"]]
+                need(list(frame) in forms and not frame["chunks"], "no frame of a recipe")
                 start, size = frame.get("window", (0, 0))
                 window = old[start : start + size]
                 need("window" not in frame or 8 <= size == len(window) <= 8 << 20, "no window on old material")
                 material += content_of(frame, window)
             take(made_by(line, material, settings), line["makes"], holes=True)
         else:
-            need(list(line) in (frame_keys if bases else [FRAME]), "a frame has other keys")
+            forms = [FRAME, [*FRAME, "reference"], [*FRAME, "reference", "subtraction"]] if bases else [FRAME]
+            need(list(line) in forms, "a frame has other keys")
             take(content_of(line, referred(line, bases)), line["chunks"], holes=False)
     found |= there
     need(ends == [len(pack) for pack in packs] and len(found) == len(sizes), "the index does not cover everything")
