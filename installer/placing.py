@@ -182,8 +182,10 @@ def _take(
             if not _in_real_folders(path, source):
                 return 0
             os.link(path, path, src_dir_fd=source, dst_dir_fd=root, follow_symlinks=False)
-        elif _clone(path, mode, root, source, size) == imprint:
-            return size
+        else:
+            found = _clone(path, mode, root, source, size)
+            if found is not None and found == imprint:
+                return size
         size = _matches(path, mode, pieces, root)
     except OSError as error:
         if error.errno not in _UNSUPPORTED | {errno.ENOENT, errno.ELOOP, errno.ENOTDIR, errno.EACCES}:

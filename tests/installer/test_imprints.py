@@ -154,6 +154,17 @@ def test_without_a_sound_record_all_is_read(
     assert NOISE in hashed()
 
 
+def test_a_longer_file_without_a_record_is_not_taken(cloning: Isolated, hashed: Callable[[], set[str]]) -> None:
+    """What has another size than its release says has no imprint, which is not the same as none that is asked for."""
+    for path in records(cloning):
+        path.unlink()
+    with (folder(cloning, "1.0.0") / NOISE).open("ab") as file:
+        file.write(b"more")
+    upgrade(cloning)
+    assert NOISE in hashed()
+    assert (folder(cloning, "1.1.0") / NOISE).read_bytes() == sample()[NOISE]
+
+
 def test_no_record_where_the_clock_stands(cloning: Isolated, monkeypatch: pytest.MonkeyPatch) -> None:
     """A file system whose clock is coarse gives no imprints: a write in the same tick would not be noticed."""
     monkeypatch.setattr(imprints, "_settled", lambda made, newest: False)
