@@ -71,7 +71,7 @@ class Imprints:
         is written next might have the same time.
 
         Args:
-            made: the folder.
+            made: the folder; for a moment a file lies beside it.
             paths: its files, in the order of the trees; None for one that is not to be taken for another release.
             identity: what it will be called.
 
@@ -90,7 +90,7 @@ class Imprints:
                         numbers.extend((status.st_ino, status.st_ctime_ns))
             finally:
                 os.close(root)
-            settled = _settled(made, max(numbers[1::2], default=0))
+            settled = _settled(made.parent, max(numbers[1::2], default=0))
         if not settled:
             self._forget(identity)
             return

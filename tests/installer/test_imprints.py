@@ -167,7 +167,7 @@ def test_a_longer_file_without_a_record_is_not_taken(cloning: Isolated, hashed: 
 
 def test_no_record_where_the_clock_stands(cloning: Isolated, monkeypatch: pytest.MonkeyPatch) -> None:
     """A file system whose clock is coarse gives no imprints: a write in the same tick would not be noticed."""
-    monkeypatch.setattr(imprints, "_settled", lambda made, newest: False)
+    monkeypatch.setattr(imprints, "_settled", lambda folder, newest: False)
     upgrade(cloning)
     assert len(records(cloning)) == 1
 
