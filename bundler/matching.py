@@ -59,8 +59,6 @@ class Matching:
         new: Content,
         bases: Sequence[tuple[Content, Iterable[tuple[str, Entry]]]],
         read: Reader,
-        *,
-        by_content: bool = True,
     ) -> None:
         """Take what changed or went.
 
@@ -68,9 +66,7 @@ class Matching:
             new: the chunks of the new release.
             bases: the chunks of each base, and its entries with paths that begin with the artifact's name.
             read: reads a chunk of a base.
-            by_content: whether files are to be compared by their content as well, with `similar`, which takes long.
         """
-        self.by_content = by_content
         self._read = read
         self._paths: dict[str, Candidate] = {}
         for position, (content, entries) in enumerate(bases):

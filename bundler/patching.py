@@ -26,7 +26,7 @@ from sealift.manifest import BASES_MAX, Part
 from sealift.progress import Progress
 from sealift.tree import Entry
 
-from .coding import QUICK, Coder
+from .coding import Coder
 from .cutting import Sealed
 from .holding import Holding
 from .inflations import Inflations
@@ -126,7 +126,6 @@ def difference(
         fresh,
         [(old, _paths(base)) for old, base in zip(olds, bases, strict=True)],
         lambda base, number: reader.read(base + 1, number),
-        by_content=level > QUICK,
     )
     packs = Packs(folder, KIND)
     try:

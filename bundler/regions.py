@@ -146,7 +146,7 @@ class Regions:
 
     def _candidate(self, path: str, entry: Entry, numbers: list[int]) -> Candidate | None:
         found = self._matching.find(path, entry.size)
-        if found is None and self._matching.by_content and entry.size >= _SKETCHABLE:
+        if found is None and entry.size >= _SKETCHABLE:
             return self._matching.similar(self._reader.read(0, numbers[0]))
         return found
 

@@ -1,7 +1,8 @@
 """What the workers do that write a release: place frames, copies and what a former release's folder holds.
 
 All paths are below two folders that are opened once: the destination, which only this process can enter, and
-the former release's. What is taken from there is hashed before it counts.
+the former release's. What is taken from there is hashed before it counts, unless it is a clone of a file whose
+imprint (`installer.imprints`) says that nobody has written to it.
 """
 
 from __future__ import annotations
@@ -20,6 +21,8 @@ from sealift.crew import Channel
 from sealift.durable import disk_error, write_all
 from sealift.errors import IntegrityError, StoreError
 from sealift.frame import unseal
+
+from .imprints import Imprint
 
 Reuse = Literal["reflink", "hardlink", "none"]
 """How a file of a former release is taken: as a clone, as a further name of the same file, or not at all."""
@@ -48,8 +51,8 @@ class FrameTask(NamedTuple):
 class ReuseTask(NamedTuple):
     """Files to be taken from a former release's folder."""
 
-    files: list[tuple[str, int, tuple[tuple[str, int], ...]]]
-    """Path, mode, and the digest and size of each piece."""
+    files: list[tuple[str, int, tuple[tuple[str, int], ...], Imprint | None]]
+    """Path, mode, the digest and size of each piece, and the imprint that the former release's file had."""
 
 
 class CopyTask(NamedTuple):
@@ -154,8 +157,8 @@ def _copy(task: CopyTask, root: int) -> int:
 def _reuse(task: ReuseTask, root: int, source: int, reuse: Reuse) -> tuple[int, list[str]]:
     taken = 0
     failed = []
-    for path, mode, pieces in task.files:
-        size = _take(path, mode, pieces, root, source, reuse)
+    for path, mode, pieces, imprint in task.files:
+        size = _take(path, mode, pieces, imprint, root, source, reuse)
         if size:
             taken += size
         else:
@@ -163,15 +166,26 @@ def _reuse(task: ReuseTask, root: int, source: int, reuse: Reuse) -> tuple[int, 
     return taken, failed
 
 
-def _take(path: str, mode: int, pieces: tuple[tuple[str, int], ...], root: int, source: int, reuse: Reuse) -> int:
+def _take(
+    path: str,
+    mode: int,
+    pieces: tuple[tuple[str, int], ...],
+    imprint: Imprint | None,
+    root: int,
+    source: int,
+    reuse: Reuse,
+) -> int:
     """Clone or link one file and check what came; 0 when it cannot be had that way or is not what it was."""
+    size = sum(size for _, size in pieces)
     try:
         if reuse == "hardlink":
             if not _in_real_folders(path, source):
                 return 0
             os.link(path, path, src_dir_fd=source, dst_dir_fd=root, follow_symlinks=False)
         else:
-            _clone(path, mode, root, source)
+            found = _clone(path, mode, root, source, size)
+            if found is not None and found == imprint:
+                return size
         size = _matches(path, mode, pieces, root)
     except OSError as error:
         if error.errno not in _UNSUPPORTED | {errno.ENOENT, errno.ELOOP, errno.ENOTDIR, errno.EACCES}:
@@ -193,17 +207,21 @@ def _in_real_folders(path: str, source: int) -> bool:
     return True
 
 
-def _clone(path: str, mode: int, root: int, source: int) -> None:
+def _clone(path: str, mode: int, root: int, source: int, size: int) -> Imprint | None:
+    """Clone a file; return its imprint from after that, if it still has its size and mode."""
     origin = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC, dir_fd=source)
     try:
         flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
         copy = os.open(path, flags, mode, dir_fd=root)
         try:
             fcntl.ioctl(copy, _FICLONE, origin)
+            status = os.fstat(origin)
         finally:
             os.close(copy)
     finally:
         os.close(origin)
+    same = stat.S_ISREG(status.st_mode) and stat.S_IMODE(status.st_mode) == mode and status.st_size == size
+    return Imprint.of(status) if same else None
 
 
 def _matches(path: str, mode: int, pieces: tuple[tuple[str, int], ...], root: int) -> int:

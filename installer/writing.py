@@ -3,7 +3,7 @@
 The leader walks the trees and the index in step; workers each take a frame, check its digest,
 decompress it and write the pieces where they belong. A chunk that appears again is copied from where
 it was written first. What a former release's folder holds unchanged can be cloned from there instead:
-the clone, which nobody else can reach, is hashed before it counts.
+the clone, which nobody else can reach, is hashed before it counts, or its origin has the imprint that it had.
 
 Templates that values are filled in are written as they are sealed, and replaced at the end.
 
@@ -30,6 +30,7 @@ from sealift.progress import Progress
 from sealift.tree import Entry, position
 
 from .deployable import Deployable
+from .imprints import Imprint, Imprinted
 from .placing import CopyTask, FrameTask, Piece, Reuse, ReuseTask, placing
 from .store import Store
 
@@ -45,6 +46,8 @@ class Former:
     deployable: Deployable
     folder: Path
     reuse: Reuse
+    imprints: Imprinted | None = None
+    """Of the folder's files, where they are known."""
 
 
 def write(
@@ -107,19 +110,22 @@ class _Writer:
             for path, target in self._links:
                 os.symlink(target, f"{self._destination}/{path}")
 
-    def _entries(self) -> Iterator[tuple[str, Entry, bool]]:
-        """Path below the destination, entry, and whether the former release's folder has the same file.
+    def _entries(self) -> Iterator[tuple[str, Entry, int | None]]:
+        """Path below the destination, entry, and the position of the same file in the former release, if it is there.
 
         The first walk makes the folders, each before what lies in it is yielded.
         """
         before = {}
-        if self._former:
-            before = {artifact.name: artifact for artifact in self._former.deployable.release.artifacts}
+        first = 0
+        for artifact in self._former.deployable.artifacts if self._former else ():
+            before[artifact.name] = artifact, first
+            first += artifact.files
         for artifact in self._deployable.artifacts:
             prefix = self._deployable.folder_of(artifact.name)
-            same: Callable[[Entry], bool] = _never
+            same: Callable[[Entry], int | None] = _never
             if self._former and artifact.name in before and self._former.deployable.folder_of(artifact.name) == prefix:
-                same = _Same(self._store.entries(before[artifact.name]))
+                former, first = before[artifact.name]
+                same = _Same(self._store.entries(former), first)
             if prefix:
                 self._make_folder(artifact.name)
             for entry in self._store.entries(artifact):
@@ -136,11 +142,13 @@ class _Writer:
             os.chmod(f"{self._destination}/{path}", 0o755)
 
     def _reuse_tasks(self) -> Iterator[ReuseTask]:
-        batch: list[tuple[str, int, tuple[tuple[str, int], ...]]] = []
+        imprints = self._former.imprints if self._former else None
+        batch: list[tuple[str, int, tuple[tuple[str, int], ...], Imprint | None]] = []
         size = 0
         for path, entry, same in self._entries():
-            if same:
-                batch.append((path, int(entry.mode, 8), tuple(entry.pieces())))
+            if same is not None:
+                imprint = imprints.of(same) if imprints else None
+                batch.append((path, int(entry.mode, 8), tuple(entry.pieces()), imprint))
                 size += entry.size
                 if len(batch) >= _BATCH or size > 16 << 20:
                     yield ReuseTask(batch)
@@ -183,7 +191,7 @@ class _Writer:
                 self._links.append((path, entry.target))
             elif entry.type == "file":
                 mode = int(entry.mode, 8)
-                wanted = not same or path in self._unusable
+                wanted = same is None or path in self._unusable
                 if not entry.size:
                     _create(f"{self._destination}/{path}", mode)
                 offset = 0
@@ -257,25 +265,39 @@ def _prefix(digest: str) -> int:
 
 
 class _Same:
-    """Says of entries in canonical order whether another tree has the same file; walks both in step."""
+    """Finds the same file in another tree for entries in canonical order; walks both in step."""
 
-    def __init__(self, entries: Iterator[Entry]) -> None:
+    def __init__(self, entries: Iterator[Entry], first: int) -> None:
+        """Take the other tree, and the position of its first file."""
         self._entries = entries
+        self._position = first
         self._held = next(entries, None)
 
-    def __call__(self, entry: Entry) -> bool:
+    def __call__(self, entry: Entry) -> int | None:
         key = position(entry.path)
         while self._held is not None and position(self._held.path) < key:
+            self._position += self._held.type == "file"
             self._held = next(self._entries, None)
-        return self._held is not None and self._held == entry and entry.type == "file" and entry.size > 0
+        if self._held == entry and entry.type == "file" and entry.size > 0:
+            return self._position
+        return None
 
 
 def _uncovered() -> IntegrityError:
     return IntegrityError("the index of this release does not cover its trees")
 
 
-def _never(_: Entry) -> bool:
-    return False
+def _never(_: Entry) -> None:
+    return None
+
+
+def sealed_files(deployable: Deployable, store: Store) -> Iterator[str | None]:
+    """The paths of a release's files below its folder, in the order of its trees; None for one that was filled in."""
+    for artifact in deployable.artifacts:
+        prefix = deployable.folder_of(artifact.name)
+        for entry in store.entries(artifact):
+            if entry.type == "file":
+                yield None if (artifact.name, entry.path) in deployable.filled else prefix + entry.path
 
 
 def _fill(deployable: Deployable, destination: Path) -> None:

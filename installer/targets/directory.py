@@ -12,10 +12,11 @@ from typing import Any
 
 from ..chosen import ARTIFACTS
 from ..deployable import Deployable
+from ..imprints import Imprints
 from ..intact import intact
 from ..placing import Reuse, clones
 from ..shelf import CURRENT, Shelf
-from ..writing import Former, write
+from ..writing import Former, sealed_files, write
 from . import Staged, Workplace
 
 SCHEMA: Mapping[str, Any] = {
@@ -57,6 +58,7 @@ class Directory:
         self._reuse: Reuse = reuse
         self._artifacts = artifacts
         self._workplace = workplace
+        self._imprints = Imprints(workplace.room("directory", self.place))
 
     def current(self) -> str | None:
         """The folder that `current` links to; None where there is no link, or the folder is gone.
@@ -92,6 +94,8 @@ class Directory:
                 workers=self._workplace.workers,
                 progress=self._workplace.progress,
             )
+            if self._reuse == "reflink" and clones(temporary, temporary):
+                self._imprints.take(temporary, sealed_files(deployable, self._workplace.store), identity)
         return Staged(folder=folder, written=total - reused, reused=reused)
 
     def _former(self, former: Deployable | None) -> Former | None:
@@ -104,7 +108,9 @@ class Directory:
         names = {artifact.name for artifact in former.release.artifacts}
         if self._artifacts is not None:
             former = former.taking(names.intersection(self._artifacts))
-        return Former(deployable=former, folder=folder, reuse=self._reuse)
+        files = sum(artifact.files for artifact in former.artifacts)
+        imprints = self._imprints.find(former.identity, files) if self._reuse == "reflink" else None
+        return Former(deployable=former, folder=folder, reuse=self._reuse, imprints=imprints)
 
     def activate(self, identity: str | None) -> None:
         """Turn the link `current` to a staged release, or remove it.
@@ -135,7 +141,9 @@ class Directory:
         Raises:
             StoreError: the disk refuses.
         """
-        return self._shelf.prune(keep)
+        removed = self._shelf.prune(keep)
+        self._imprints.sweep(self._shelf.releases)
+        return removed
 
 
 def target(settings: Mapping[str, Any], workplace: Workplace) -> Directory:
