@@ -1,7 +1,7 @@
 """Debian binary packages: what a `.deb` says of itself, read without unpacking it (deb(5), deb-control(5)).
 
-A `.deb` is an `ar` archive: `debian-binary`, then `control.tar`, then `data.tar`, each compressed or not. Only the file
-`control` is read, from a tar that is decompressed within a bound; nothing is written.
+A `.deb` is an `ar` archive: `debian-binary`, then `control.tar`, then `data.tar`, each compressed or not. Here the file
+`control` is read, from a tar that is decompressed within a bound; `sealift.debian_paths` reads the names in `data.tar`.
 """
 
 from __future__ import annotations
@@ -115,16 +115,27 @@ def parse(text: bytes, shown: str) -> Control:
     return Control(package=package, version=version, architecture=architecture, fields=fields)
 
 
+def head_of(file: BinaryIO, shown: str) -> tuple[str, int]:
+    """The name and the bytes of the archive's next member, whose content follows.
+
+    Raises:
+        MalformedError: there is none.
+    """
+    head = _HEAD.fullmatch(file.read(60))
+    if head is None:
+        raise MalformedError(f"{shown}: a member's header is wrong")
+    return head[1].decode().rstrip(" ").removesuffix("/"), int(head[2])
+
+
 def _member(file: BinaryIO, shown: str) -> tuple[str, bytes]:
     """The name and the content of the archive's next member."""
-    head = _HEAD.fullmatch(file.read(60))
-    if head is None or int(head[2]) > PACKED_MAX:
-        raise MalformedError(f"{shown}: a member's header is wrong")
-    size = int(head[2])
+    name, size = head_of(file, shown)
+    if size > PACKED_MAX:
+        raise MalformedError(f"{shown}: {visible(name)} is longer than {PACKED_MAX} bytes")
     content = file.read(size)
     if len(content) != size or (size % 2 and not file.read(1)):
         raise MalformedError(f"{shown}: it breaks off")
-    return head[1].decode().rstrip(" ").removesuffix("/"), content
+    return name, content
 
 
 def _unpacked(name: str, packed: bytes) -> bytes | None:

@@ -9,23 +9,22 @@ Invariant: nothing is collected whose SHA-256 the lock does not say.
 
 from __future__ import annotations
 
-import re
 from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, NamedTuple
+from typing import TYPE_CHECKING, Annotated, Any
 
 import msgspec
 
 from sealift.document import Problem
 from sealift.durable import locked, make_folder, storing
-from sealift.errors import IntegrityError, MalformedError, SourceError, UsageError
+from sealift.errors import MalformedError, SourceError, UsageError
 from sealift.names import visible
 
 from . import Found, Trace, Workshop
 
 if TYPE_CHECKING:
     from ..apt.asking import Archive, Asked
-    from ..apt.root import Item
+    from ..apt.closure import Deb
 
 KIND = "debs"
 DEBS_MAX = 8 << 20
@@ -95,8 +94,6 @@ SCHEMA: Mapping[str, Any] = {
 }
 
 _PIN = "run `sealift-bundle lock`: it finds out which packages are needed"
-_CHANGED = "the repository changed: run `sealift-bundle lock` again, and look at what the lock says then"
-_NAME = re.compile(r"([a-z0-9][a-z0-9+.-]+)_([0-9A-Za-z.+~%-]+)_([a-z0-9-]+)\.deb")
 _Path = Annotated[str, msgspec.Meta(min_length=1, max_length=4096, pattern="^[^\x00\n]*\\Z")]
 _Word = Annotated[str, msgspec.Meta(max_length=255, pattern=WORD[:-1] + "\\Z")]
 _Words = Annotated[tuple[_Word, ...], msgspec.Meta(min_length=1, max_length=64)]
@@ -123,22 +120,6 @@ class _Want(msgspec.Struct, frozen=True, kw_only=True):
     signers: Annotated[str, msgspec.Meta(max_length=1 << 16)] = ""
 
 
-class Deb(NamedTuple):
-    """A package that a lock pins."""
-
-    name: str
-    version: str
-    architecture: str
-    size: int
-    sha256: str
-    url: str
-
-    @property
-    def file(self) -> str:
-        """Its file's name in the artifact: without the epoch."""
-        return f"{self.name}_{self.version.rpartition(':')[2]}_{self.architecture}.deb"
-
-
 def collect(want: Mapping[str, Any], workshop: Workshop) -> Iterator[Found]:
     """Yield the packages that the lock pins, fetched unless the workshop's cache holds them.
 
@@ -150,16 +131,20 @@ def collect(want: Mapping[str, Any], workshop: Workshop) -> Iterator[Found]:
         StoreError: the cache cannot be written.
     """
     from sealift.debian import control
+    from sealift.debian_paths import check_paths
+
+    from ..apt.fetching import fetched
 
     asked = _parse(want)
     debs = _pinned(asked, workshop.base)
     make_folder(workshop.cache)
     found = []
     with locked(workshop.cache / "lock", what=f"the cache {workshop.cache}"):
-        paths = _fetched(asked, debs, workshop)
+        paths = fetched(debs, _asked(asked, workshop.base), workshop)
     for deb in debs:
         with storing(paths[deb.sha256]), paths[deb.sha256].open("rb") as file:
             says = control(file, deb.file)
+            check_paths(file, deb.file)
         if (says.package, says.version, says.architecture) != (deb.name, deb.version, deb.architecture):
             raise MalformedError(
                 f"{deb.file} is {visible(says.package)} {visible(says.version)} for {says.architecture}, and not what "
@@ -181,6 +166,7 @@ def pin(want: Mapping[str, Any], workshop: Workshop) -> Mapping[str, Any]:
         TrustError: a repository is not signed by a known key.
         IntegrityError: a repository's list is not what was signed.
     """
+    from ..apt.closure import deb_of
     from ..apt.root import Root
     from ..scratch import scratch
 
@@ -190,11 +176,11 @@ def pin(want: Mapping[str, Any], workshop: Workshop) -> Mapping[str, Any]:
         workshop.progress.start("ask the repositories")
         try:
             signers = root.update()
-            debs = sorted(_deb(item) for item in root.closure())
+            debs = sorted(deb_of(item) for item in root.closure())
         finally:
             workshop.progress.finish()
     _check_asked(asked, debs)
-    lines = "\n".join(" ".join([*each[:3], str(each.size), each.sha256, each.url]) for each in debs)
+    lines = "\n".join(map(str, debs))
     return {"debs": lines, "signers": " ".join(signers), "asked": asked.digest}
 
 
@@ -204,6 +190,8 @@ def traces(want: Mapping[str, Any]) -> Iterable[Trace]:
     Raises:
         UsageError: a key has the wrong form.
     """
+    from ..apt.closure import debs_in
+
     asked = _parse(want)
     signers = tuple(asked.signers.split())
     return [
@@ -214,7 +202,7 @@ def traces(want: Mapping[str, Any]) -> Iterable[Trace]:
             signature="OpenPGP signature of the repository's InRelease" if signers else "",
             signers=signers,
         )
-        for deb in _debs(asked.debs or "")
+        for deb in debs_in(asked.debs or "")
     ]
 
 
@@ -284,19 +272,6 @@ def _archive(repository: _Repository, base: Path) -> Archive:
     )
 
 
-def _deb(item: Item) -> Deb:
-    """What apt would fetch, as a package."""
-    match = _NAME.fullmatch(item.name)
-    if match is None or re.search(r"%(?!3a)", match[2]):
-        raise SourceError(f"apt names the file {visible(item.name)[:120]!r}, which is no package's")
-    if re.search(r"//[^/]*@", item.url):
-        raise SourceError(
-            "a repository's address bears credentials, which a lock must not hold",
-            hint="write them in apt's auth.conf, and not in its sources",
-        )
-    return Deb(match[1], match[2].replace("%3a", ":"), match[3], item.size, item.sha256, item.url)
-
-
 def _check_asked(asked: Asked, debs: list[Deb]) -> None:
     """Refuse what apt took for a pattern, and two packages of one file name."""
     names = {deb.name for deb in debs}
@@ -310,32 +285,10 @@ def _check_asked(asked: Asked, debs: list[Deb]) -> None:
         raise SourceError("two packages that are needed have one file name")
 
 
-def _debs(text: str) -> list[Deb]:
-    """The packages of a lock.
-
-    Raises:
-        UsageError: it was not written by `pin`.
-    """
-    from sealift.debian import ARCHITECTURE as ARCH
-    from sealift.debian import PACKAGE, VERSION
-
-    found = []
-    for line in text.splitlines():
-        words = line.split(" ")
-        if len(words) != 6 or not re.fullmatch("[0-9]{1,15}", words[3]) or not re.fullmatch("[0-9a-f]{64}", words[4]):
-            raise UsageError("source deb: the lock's `debs` is not as it was written", hint=_PIN)
-        deb = Deb(words[0], words[1], words[2], int(words[3]), words[4], words[5])
-        forms = ((PACKAGE, deb.name), (VERSION, deb.version), (ARCH, deb.architecture))
-        if not all(form.fullmatch(each) for form, each in forms) or not deb.url.startswith(
-            ("http:", "https:", "file:")
-        ):
-            raise UsageError("source deb: the lock's `debs` is not as it was written", hint=_PIN)
-        found.append(deb)
-    return found
-
-
 def _pinned(want: _Want, base: Path) -> list[Deb]:
     """The packages that the lock pins, if it was made for what the spec says."""
+    from ..apt.closure import debs_in
+
     if want.debs is None:
         raise SourceError("no lock says which packages are needed", hint=_PIN)
     if want.asked not in (None, _asked(want, base).digest):
@@ -343,65 +296,4 @@ def _pinned(want: _Want, base: Path) -> list[Deb]:
             "source deb: the spec asks for other packages, repositories or installed ones than the lock was made for",
             hint="run `sealift-bundle lock`",
         )
-    return _debs(want.debs)
-
-
-def _fetched(want: _Want, debs: list[Deb], workshop: Workshop) -> dict[str, Path]:
-    """The file of each package, by its digest."""
-    from sealift.progress import Silent
-
-    from ..apt.root import Item, Root
-    from ..cache import kept, lay_down
-    from ..scratch import scratch
-
-    found: dict[str, Path] = {}
-    missing = []
-    for deb in debs:
-        for folder, mend in ((workshop.cache, True), *(((workshop.spare, False),) if workshop.spare else ())):
-            if here := kept(folder / deb.sha256, deb.sha256, Silent(), mend=mend):
-                found[deb.sha256] = here.path
-        if deb.sha256 not in found:
-            missing.append(deb)
-    if not missing:
-        return found
-    workshop.progress.start("fetch packages", sum(deb.size for deb in missing))
-    try:
-        with scratch(workshop.cache) as folder:
-            root = Root(folder / "apt", _asked(want, workshop.base), workshop.base)
-            came = folder / "came"
-            came.mkdir()
-            remote = [deb for deb in missing if not deb.url.startswith("file:")]
-            try:
-                root.fetch(
-                    [Item(deb.url, deb.file, deb.size, deb.sha256) for deb in remote], came, workshop.progress.advance
-                )
-            except (SourceError, IntegrityError) as error:
-                raise type(error)(f"{error.message}, which the lock says otherwise", hint=_CHANGED) from error
-            for deb in missing:
-                laid = lay_down(workshop.cache, None, _pieces(deb, came))
-                if laid.sha256 != deb.sha256:
-                    raise IntegrityError(f"{deb.file} is not what was locked: it has another digest", hint=_CHANGED)
-                found[deb.sha256] = laid.path
-    finally:
-        workshop.progress.finish()
-    return found
-
-
-def _pieces(deb: Deb, came: Path) -> Iterator[bytes]:
-    """The content of a package: what came, or the file of a repository on this machine, up to its size."""
-    from urllib.parse import unquote
-
-    from sealift.reading import opened
-
-    path = Path(unquote(deb.url.removeprefix("file:"))) if deb.url.startswith("file:") else came / deb.sha256
-    try:
-        file = opened(path, follow=True)
-    except OSError as error:
-        raise SourceError(f"{deb.file} is no longer where it was: {visible(str(path))}", hint=_CHANGED) from error
-    if file is None:
-        raise SourceError(f"{visible(str(path))} is no regular file", hint=_CHANGED)
-    with file:
-        left = deb.size + 1
-        while left and (piece := file.read(min(left, 1 << 20))):
-            left -= len(piece)
-            yield piece
+    return debs_in(want.debs)

@@ -11,11 +11,11 @@ from __future__ import annotations
 
 import contextlib
 from collections import defaultdict
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from pathlib import Path
 
 from sealift.digest import sha256
-from sealift.durable import write_file
+from sealift.durable import storing, write_file
 from sealift.errors import DeployError, StoreError, UsageError
 
 from ..shelf import CURRENT, Shelf
@@ -73,6 +73,11 @@ class Pair:
             )
         return self._sides[name], mark
 
+    @property
+    def mending(self) -> bool:
+        """Whether the next switch makes both sides anew."""
+        return self._flag.exists()
+
     def mend(self) -> None:
         """Let the next switch make both sides anew.
 
@@ -89,13 +94,17 @@ class Pair:
             StoreError: the disk refuses; what was served is served on.
         """
         found = self.live()
-        mend = self._flag.exists()
+        mend = self.mending
         if found is None or mend or found[1].holds != holds or found[1].form != self._form.name:
             left = found[0] if found else None
             side = self._other(left)
             self._fill(side, left, holds, mend=mend)
             self._shelf.switch(side.folder.name)
         self.level(mend=mend)
+        found = self.live()
+        if mend and found and self.wrong(found) is None:
+            with storing(self._flag):
+                self._flag.unlink(missing_ok=True)
 
     def level(self, *, mend: bool = False) -> None:
         """Bring the side that is not served to the one that is, so that the next switch costs what it changes.
@@ -120,7 +129,6 @@ class Pair:
                 else:
                     self._follow(side, before, source, mark)
                 side.end(mark)
-            self._flag.unlink(missing_ok=True)
 
     def _other(self, side: Side | None) -> Side:
         return self._sides[SIDES[side is self._sides[SIDES[0]]]]
@@ -158,10 +166,10 @@ class Pair:
             folder, page = self._form.page(name, listed.get(name, ()))
             paths = {*page.written, *page.taken}
             for path in sorted(paths):
-                side.link(f"{folder}/{path}", source.folder / folder / path)
+                side.link(f"{folder}/{path}", f"{source.folder}/{folder}/{path}")
             side.keep_only(folder, paths)
         for path in mark.cover:
-            side.link(path, source.folder / path)
+            side.link(path, f"{source.folder}/{path}")
         for path in before.cover:
             if path not in mark.cover:
                 side.remove(path)
@@ -211,12 +219,8 @@ class Pair:
         records = self._records(environment, hold) if hold else ()
         return {((record.slot, record.sha256), record.page) for record in records}
 
-    def wrong(self, found: tuple[Side, Mark], whole: Callable[[Path, str], bool]) -> str | None:
-        """What of the side that is served is not what it should be.
-
-        Args:
-            found: what `live` gave.
-            whole: whether a file there has the content of a digest.
+    def wrong(self, found: tuple[Side, Mark]) -> str | None:
+        """What of the side that is served, as `live` gave it, is not what it should be.
 
         Raises:
             StoreError: a listing is damaged.
@@ -225,13 +229,15 @@ class Pair:
         for name, records in self._listed(mark.holds).items():
             folder, page = self._form.page(name, records)
             if path := side.wrong(folder, page):
-                return str(path)
+                return path
             for taken, digest in page.taken.items():
-                if not whole(side.folder / folder / taken, digest):
-                    return str(side.folder / folder / taken)
+                path = f"{side.folder}/{folder}/{taken}"
+                if not is_blob(path, digest):
+                    return path
         for covering, digest in mark.cover.items():
-            if not is_blob(side.folder / covering, digest):
-                return str(side.folder / covering)
+            path = f"{side.folder}/{covering}"
+            if not is_blob(path, digest):
+                return path
         return None
 
 

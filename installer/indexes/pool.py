@@ -24,7 +24,7 @@ from ..writing import sync_file_system
 FOLDER = "pool"
 FEW = 64
 """Files up to which each is synced by itself; of more, the whole file system is."""
-_CREATE = os.O_RDWR | os.O_CREAT | os.O_TRUNC | os.O_NOFOLLOW | os.O_CLOEXEC
+_CREATE = os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_NOFOLLOW | os.O_CLOEXEC
 
 
 class Pool:
@@ -32,12 +32,15 @@ class Pool:
 
     def __init__(self, root: Path) -> None:
         self.folder = root / FOLDER
-        self._taken: list[Path] = []
-        self._new: list[Path] = []
+        self._base = str(self.folder)
+        self._temporary = f"{self._base}/{TEMPORARY}content"
+        self._folders: set[str] = set()
+        self._taken: list[str] = []
+        self._new: list[str] = []
 
-    def path(self, digest: str) -> Path:
+    def path(self, digest: str) -> str:
         """Where a content is or would be."""
-        return self.folder / digest[:2] / digest
+        return f"{self._base}/{digest[:2]}/{digest}"
 
     def has(self, digest: str, size: int | None = None) -> bool:
         """Whether it is there, with that many bytes."""
@@ -54,60 +57,72 @@ class Pool:
             StoreError: the disk refuses.
         """
         self._prepare()
-        self._taken, self._new = [], []
+        self._folders, self._taken, self._new = set(), [], []
         try:
             yield
-            settle(self._taken, self.folder)
+            settle(self._taken, self._base)
         except BaseException:
-            for path in self._new:
+            for path in (self._temporary, *self._new):
                 with contextlib.suppress(OSError):
                     os.unlink(path)
             raise
 
-    def take(self, pieces: Iterable[bytes]) -> tuple[Path, str, int]:
-        """Write a content under a temporary name; return where it lies, its digest and its bytes.
+    def take(self, pieces: Iterable[bytes]) -> tuple[Path, str]:
+        """Write a content under a temporary name; return where it lies, and its digest.
 
         Raises:
             StoreError: the disk refuses.
         """
-        temporary = self.folder / f"{TEMPORARY}content"
-        running, size = hashlib.sha256(), 0
-        with storing(temporary):
-            descriptor = os.open(temporary, _CREATE, 0o600)
+        running = hashlib.sha256()
+        with storing(self._temporary):
+            descriptor = os.open(self._temporary, _CREATE, 0o644)
             try:
                 for piece in pieces:
                     running.update(piece)
                     write_all(descriptor, piece)
-                    size += len(piece)
             finally:
                 os.close(descriptor)
-        return temporary, running.hexdigest(), size
+        return Path(self._temporary), running.hexdigest()
 
-    def keep(self, temporary: Path, digest: str) -> None:
-        """Give a content its name.
+    def keep(self, digest: str) -> None:
+        """Give what was taken last its name.
 
         Raises:
             StoreError: the disk refuses.
         """
-        path = self.path(digest)
+        path = self._ready(digest)
         with storing(path):
-            os.chmod(temporary, 0o644)
-            with contextlib.suppress(FileExistsError):
-                os.mkdir(path.parent, 0o755)
-                os.chmod(path.parent, 0o755)
-            self._taken.append(path)
-            if is_blob(path, digest):
-                os.unlink(temporary)
-                return
             if not os.path.lexists(path):
                 self._new.append(path)
-            os.rename(temporary, path)
+            elif is_blob(path, digest):
+                os.unlink(self._temporary)
+                return
+            os.rename(self._temporary, path)
 
-    def add(self, content: bytes) -> str:
-        """Add a small content; return its digest."""
-        temporary, digest, _ = self.take([content])
-        self.keep(temporary, digest)
-        return digest
+    def add(self, content: bytes) -> None:
+        """Add a small content.
+
+        Raises:
+            StoreError: the disk refuses.
+        """
+        digest = hashlib.sha256(content).hexdigest()
+        path = self._ready(digest)
+        with storing(path):
+            if create(path, content):
+                self._new.append(path)
+            elif not is_blob(path, digest):
+                self.take([content])
+                os.rename(self._temporary, path)
+
+    def _ready(self, digest: str) -> str:
+        """The path of a content, its folder being there."""
+        path = self.path(digest)
+        if digest[:2] not in self._folders:
+            with storing(path):
+                make_open_folder(os.path.dirname(path))
+            self._folders.add(digest[:2])
+        self._taken.append(path)
+        return path
 
     def prune(self, keep: Collection[str]) -> None:
         """Remove all contents but those of these digests.
@@ -119,56 +134,97 @@ class Pool:
             return
         self._prepare()
         with storing(self.folder):
-            for part in os.listdir(self.folder):
-                for name in os.listdir(self.folder / part):
+            for part in os.listdir(self._base):
+                for name in os.listdir(f"{self._base}/{part}"):
                     if name not in keep:
-                        os.unlink(self.folder / part / name)
+                        os.unlink(f"{self._base}/{part}/{name}")
 
     def _prepare(self) -> None:
         with storing(self.folder):
             if not self.folder.is_dir():
                 make_folder(self.folder)
                 os.chmod(self.folder, 0o755)
-            for name in os.listdir(self.folder):
+            for name in os.listdir(self._base):
                 if name.startswith(TEMPORARY):
-                    os.unlink(self.folder / name)
+                    os.unlink(f"{self._base}/{name}")
 
 
-def is_blob(path: Path, digest: str, size: int | None = None) -> bool:
+@contextlib.contextmanager
+def others_read() -> Iterator[None]:
+    """What is made meanwhile can be read by everybody, and written by us alone, whatever the umask is."""
+    former = os.umask(0o022)
+    try:
+        yield
+    finally:
+        os.umask(former)
+
+
+def is_blob(path: str | Path, digest: str) -> bool:
     """Whether a regular file has that content."""
     with contextlib.suppress(OSError):
         descriptor = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC)
         with open(descriptor, "rb") as file:
-            if size not in (None, os.fstat(descriptor).st_size):
-                return False
             return hashlib.file_digest(file, "sha256").hexdigest() == digest
     return False
 
 
-def settle(paths: Collection[Path], folder: Path) -> None:
-    """Make files durable, and their names: one by one where they are few, all that is on the file system else.
+def create(path: str, content: bytes) -> bool:
+    """Write a new file; whether its name was free. See `others_read`.
+
+    Raises:
+        OSError: the disk refuses.
+    """
+    try:
+        descriptor = os.open(path, _CREATE | os.O_EXCL, 0o644)
+    except FileExistsError:
+        return False
+    try:
+        write_all(descriptor, content)
+    finally:
+        os.close(descriptor)
+    return True
+
+
+def make_open_folder(folder: str) -> bool:
+    """Make a folder, and those above it; whether it was missing. See `others_read`.
+
+    Raises:
+        OSError: the disk refuses.
+    """
+    try:
+        os.mkdir(folder, 0o755)
+    except FileExistsError:
+        return False
+    except FileNotFoundError:
+        make_open_folder(os.path.dirname(folder))
+        os.mkdir(folder, 0o755)
+    return True
+
+
+def settle(paths: Collection[str], folder: str) -> None:
+    """Make files below a folder durable, and their names: one by one where they are few, all of the file system else.
 
     Raises:
         StoreError: the disk refuses.
     """
     if len(paths) > FEW:
-        sync_file_system(folder)
+        sync_file_system(Path(folder))
         return
     with storing(folder):
+        folders = {folder}
         for path in paths:
             descriptor = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC)
             try:
                 os.fsync(descriptor)
             finally:
                 os.close(descriptor)
-        folders: set[Path] = set()
-        for path in paths:
-            folders.update(above for above in path.parents if above.is_relative_to(folder))
+            while (path := os.path.dirname(path)) not in folders:
+                folders.add(path)
         for each in sorted(folders):
-            sync_folder(each)
+            sync_folder(Path(each))
 
 
-def linked(source: Path, to: Path) -> None:
+def linked(source: str, to: str) -> None:
     """Give a file one more name, in place of what bears it.
 
     Raises:
@@ -178,7 +234,7 @@ def linked(source: Path, to: Path) -> None:
         try:
             os.link(source, to, follow_symlinks=False)
         except FileExistsError:
-            temporary = to.with_name(f"{TEMPORARY}{to.name}")
+            temporary = f"{os.path.dirname(to)}/{TEMPORARY}{os.path.basename(to)}"
             with contextlib.suppress(FileNotFoundError):
                 os.unlink(temporary)
             os.link(source, temporary, follow_symlinks=False)

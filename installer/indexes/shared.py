@@ -25,7 +25,7 @@ from ..deployable import Deployable
 from ..targets import Staged, Workplace
 from .form import Form
 from .pair import Pair, holds_with
-from .pool import Pool, is_blob
+from .pool import Pool, is_blob, others_read
 from .record import Contribution, Contributions, Record
 
 LOCK = "lock"
@@ -61,7 +61,7 @@ class SharedIndex:
     def stage(self, deployable: Deployable, former: Deployable | None) -> Staged:
         """Add the contents that are missing, and the release's listing. Nobody sees anything of it yet.
 
-        Of a release that was staged before, every content is compared with its digest.
+        Contents that are there count by their size; where damage was found, each is compared with its digest.
 
         Raises:
             UsageError: the release holds no package of this kind, or one that the index has with other content.
@@ -73,13 +73,8 @@ class SharedIndex:
         self._pair.live()
         self._make()
         with self._locked():
-            again = (self._environment, deployable.identity) in set(self._contributions.all())
-            sure = again and self.current() != deployable.identity
-            found = self._pair.live()
-            if sure and found and self._pair.wrong(found, self._linked):
-                self._pair.mend()
             records: dict[str, Record] = {}
-            new, reused = self._known(contents, records, sure=sure)
+            new, reused = self._known(contents, records, sure=self._pair.mending)
             written = 0
             with self._pool.adding():
                 for name in names:
@@ -143,15 +138,10 @@ class SharedIndex:
             return False
         return not sure or all(is_blob(self._pool.path(digest), digest) for digest in record.blobs())
 
-    def _linked(self, path: Path, digest: str) -> bool:
-        with contextlib.suppress(OSError):
-            return os.path.samestat(path.lstat(), self._pool.path(digest).lstat())
-        return False
-
     def _take(self, path: str, pieces: Iterator[bytes], key: str) -> Record:
-        temporary, digest, _ = self._pool.take(pieces)
+        temporary, digest = self._pool.take(pieces)
         record, beside = self._form.examine(path, temporary, digest, key)
-        self._pool.keep(temporary, digest)
+        self._pool.keep(digest)
         for content in beside.values():
             self._pool.add(content)
         return record
@@ -186,17 +176,22 @@ class SharedIndex:
             self._pair.switch(holds_with(found[1] if found else None, self._environment, hold))
 
     def check(self, deployable: Deployable, *, deep: bool) -> str | None:
-        """Whether the index is made of the release; with `deep`, whether it is all that it should be, file by file."""
+        """Whether the index is made of the release; with `deep`, whether it is all that it should be, file by file.
+
+        Damage is noted, so that the next switch mends it.
+        """
         identity = deployable.identity
         while True:
             found = self._pair.live()
             hold = found[1].holds.get(self._environment) if found else None
             if found is None or hold is None or hold.identity != identity:
                 return f"{self._root} is made of {hold.identity if hold else 'nothing'}, not of {identity}"
-            wrong = self._pair.wrong(found, is_blob) if deep else None
+            wrong = self._pair.wrong(found) if deep else None
             if wrong is None:
                 return None
             if self._pair.live() == found:
+                with contextlib.suppress(StoreError):
+                    self._pair.mend()
                 return f"{wrong} is no longer what was deployed; apply another version, and then this one again"
 
     def prune(self, keep: Collection[str]) -> int:
@@ -222,7 +217,7 @@ class SharedIndex:
 
     @contextlib.contextmanager
     def _locked(self) -> Iterator[None]:
-        with locked(self._root / LOCK, what=f"the index {self._root}", wait=WAIT):
+        with others_read(), locked(self._root / LOCK, what=f"the index {self._root}", wait=WAIT):
             self._pair.prepare()
             self._contributions.sweep()
             yield

@@ -20,16 +20,15 @@ from pathlib import Path
 
 import msgspec
 
-from sealift.durable import TEMPORARY, storing, sync_folder, write_all, write_file
-from sealift.errors import SealiftError, StoreError, UsageError
+from sealift.durable import TEMPORARY, storing, sync_folder, write_file
+from sealift.errors import StoreError, UsageError
 from sealift.reading import bounded
 
-from .pool import Pool, linked, settle
+from .pool import Pool, create, linked, make_open_folder, settle
 from .record import Hold
 
 FORMAT = 1
 MARK_MAX = 64 << 20
-_CREATE = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -58,8 +57,11 @@ class Side:
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder
+        self._base = str(folder)
+        self._folders: set[str] = set()
+        """That are known to be there."""
         self._mark = folder.with_name(f"{folder.name}.json")
-        self._changed: list[Path] = []
+        self._changed: list[str] = []
 
     def mark(self) -> Mark | None:
         """What it is made of; None where nothing says so.
@@ -85,7 +87,7 @@ class Side:
         Raises:
             StoreError: the disk refuses.
         """
-        self._changed = []
+        self._changed, self._folders = [], set()
         with storing(self._mark):
             if os.path.lexists(self._mark):
                 os.unlink(self._mark)
@@ -97,9 +99,7 @@ class Side:
         Raises:
             StoreError: the disk refuses.
         """
-        settle([path for path in self._changed if path.exists()], self.folder.parent)
-        with storing(self.folder):
-            sync_folder(self.folder)
+        settle([path for path in self._changed if os.path.lexists(path)], str(self.folder.parent))
         write_file(self._mark, msgspec.json.encode(mark, order="sorted"))
 
     def clear(self) -> None:
@@ -113,7 +113,7 @@ class Side:
                 aside = self.folder.with_name(f"{TEMPORARY}{self.folder.name}")
                 os.rename(self.folder, aside)
                 shutil.rmtree(aside)
-            _make_folder(self.folder)
+            make_open_folder(self._base)
 
     def copy(self, other: Side) -> None:
         """Make it what another side is, by hard links; it is empty now.
@@ -121,10 +121,10 @@ class Side:
         Raises:
             StoreError: the disk refuses.
         """
-        for path in _files(other.folder):
-            self.link(path, other.folder / path)
+        for path in _files(other._base):
+            self.link(path, f"{other._base}/{path}")
 
-    def link(self, path: str, source: Path) -> None:
+    def link(self, path: str, source: str) -> None:
         """Let a path be a file that is elsewhere.
 
         Raises:
@@ -142,16 +142,11 @@ class Side:
         """
         to = self._ready(path)
         with storing(to):
-            temporary = to.with_name(f"{TEMPORARY}{to.name}") if os.path.lexists(to) else to
-            with contextlib.suppress(FileNotFoundError):
-                os.unlink(temporary)
-            descriptor = os.open(temporary, _CREATE, 0o644)
-            try:
-                os.fchmod(descriptor, 0o644)
-                write_all(descriptor, content)
-            finally:
-                os.close(descriptor)
-            if temporary != to:
+            if not create(to, content):
+                temporary = f"{os.path.dirname(to)}/{TEMPORARY}{os.path.basename(to)}"
+                with contextlib.suppress(FileNotFoundError):
+                    os.unlink(temporary)
+                create(temporary, content)
                 os.rename(temporary, to)
         self._changed.append(to)
 
@@ -161,11 +156,13 @@ class Side:
         Raises:
             StoreError: the disk refuses.
         """
+        fresh = not os.path.lexists(f"{self._base}/{folder}")
         for path, content in page.written.items():
             self.write(f"{folder}/{path}", content)
         for path, digest in page.taken.items():
             self.link(f"{folder}/{path}", pool.path(digest))
-        self.keep_only(folder, {*page.written, *page.taken})
+        if not fresh:
+            self.keep_only(folder, {*page.written, *page.taken})
 
     def keep_only(self, folder: str, paths: Collection[str]) -> None:
         """Remove what a folder holds beside these paths.
@@ -173,8 +170,8 @@ class Side:
         Raises:
             StoreError: the disk refuses.
         """
-        with storing(self.folder / folder):
-            for path in list(_files(self.folder / folder)):
+        with storing(f"{self._base}/{folder}"):
+            for path in list(_files(f"{self._base}/{folder}")):
                 if path not in paths:
                     self.remove(f"{folder}/{path}")
 
@@ -184,55 +181,53 @@ class Side:
         Raises:
             StoreError: the disk refuses.
         """
-        gone = self.folder / path
+        gone = f"{self._base}/{path}"
         with storing(gone):
             with contextlib.suppress(FileNotFoundError):
                 os.unlink(gone)
-            above = gone.parent
-            while above != self.folder and above.is_dir() and not os.listdir(above):
+            above = os.path.dirname(gone)
+            while above != self._base and os.path.isdir(above) and not os.listdir(above):
                 os.rmdir(above)
-                above = above.parent
-        if above != self.folder:
-            self._changed.append(above)
+                self._folders.discard(above)
+                above = os.path.dirname(above)
+        self._changed.append(above)
 
-    def wrong(self, folder: str, page: Page) -> Path | None:
+    def wrong(self, folder: str, page: Page) -> str | None:
         """What a page's folder lacks, has otherwise or has besides; of what is taken only names are looked at."""
-        base = self.folder / folder
+        base = f"{self._base}/{folder}"
+        there = set(_files(base))
         for path, content in page.written.items():
-            with contextlib.suppress(SealiftError):
-                if bounded(base / path, len(content)) == content:
-                    continue
-            return base / path
+            if path not in there or not _holds(f"{base}/{path}", content):
+                return f"{base}/{path}"
         for path in page.taken:
-            if not os.path.lexists(base / path):
-                return base / path
-        for path in _files(base):
+            if path not in there:
+                return f"{base}/{path}"
+        for path in sorted(there):
             if path not in page.written and path not in page.taken:
-                return base / path
+                return f"{base}/{path}"
         return None
 
-    def _ready(self, path: str) -> Path:
+    def _ready(self, path: str) -> str:
         """The path below this side, its folders being there."""
-        to = self.folder / path
-        with storing(to):
-            _make_folder(to.parent)
+        to = f"{self._base}/{path}"
+        above = os.path.dirname(to)
+        if above not in self._folders:
+            with storing(above):
+                make_open_folder(above)
+            self._folders.add(above)
         return to
 
 
-def _make_folder(folder: Path) -> None:
-    try:
-        os.mkdir(folder, 0o755)
-    except FileExistsError:
-        return
-    except FileNotFoundError:
-        _make_folder(folder.parent)
-        os.mkdir(folder, 0o755)
-    os.chmod(folder, 0o755)
+def _holds(path: str, content: bytes) -> bool:
+    with contextlib.suppress(OSError):
+        descriptor = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC)
+        with open(descriptor, "rb") as file:
+            return file.read(len(content) + 1) == content
+    return False
 
 
-def _files(folder: Path) -> Iterator[str]:
-    """The paths of all that is no folder, below a folder that may be missing; not what is half-written."""
-    base = str(folder)
+def _files(base: str) -> Iterator[str]:
+    """The paths of all that is no folder, below a folder that may be missing."""
     waiting = [""]
     while waiting:
         below = waiting.pop()

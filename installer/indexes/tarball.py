@@ -11,6 +11,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import BinaryIO
 
+from sealift.durable import storing
 from sealift.errors import MalformedError
 from sealift.names import visible
 
@@ -39,7 +40,7 @@ def small_files(path: Path, what: str, wanted: Callable[[str], bool], limit: int
     """
     found: dict[str, bytes] = {}
     names: set[str] = set()
-    with open(path, "rb") as file:
+    with storing(path), open(path, "rb") as file:
         for name, size, read in _members(_Stream(file, what), what):
             _check(name, what)
             names.add(name)
@@ -83,11 +84,18 @@ class _Stream:
         return b"".join(pieces)
 
     def skip(self, count: int) -> None:
+        """Pass over the next `count` bytes."""
         while count:
             passed = len(self.read(min(count, _STEP)))
             if not passed:
                 raise self.broken("ends too early")
             count -= passed
+
+    def end(self) -> None:
+        """Nothing but zeros follows: other readers might go on behind a block of them."""
+        while more := self.read(_STEP):
+            if more.strip(b"\0"):
+                raise self.broken("holds something behind its end")
 
     def _more(self) -> bytes:
         while not self._inflate.eof:
@@ -109,6 +117,7 @@ class _Stream:
         return b""
 
     def broken(self, how: str) -> MalformedError:
+        """What is raised, and why."""
         return MalformedError(f"{self._what} {how}", hint=_HINT)
 
 
@@ -118,8 +127,11 @@ def _members(stream: _Stream, what: str) -> Iterator[tuple[str, int, Callable[[]
     size_of: int | None = None
     for _ in range(MEMBERS_MAX):
         header = stream.read(_BLOCK)
-        if len(header) < _BLOCK or header == bytes(_BLOCK):
+        if header == bytes(_BLOCK):
+            stream.end()
             return
+        if len(header) < _BLOCK:
+            raise stream.broken("ends too early")
         if _octal(header[148:156], stream) != sum(header[:148]) + 8 * 32 + sum(header[156:]):
             raise stream.broken("has a member whose header is damaged")
         kind, size = header[156:157], _size(header[124:136], stream)

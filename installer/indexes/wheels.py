@@ -8,23 +8,17 @@ would write outside of its folder, it is refused.
 from __future__ import annotations
 
 import re
-import struct
-import zipfile
-import zlib
-from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import BinaryIO, cast
 
 from sealift.errors import MalformedError
-from sealift.names import NAME_MAX, check_path, visible
+from sealift.names import NAME_MAX, visible
 
 from .tarball import small_files
+from .zipped import small_file
 
 METADATA_MAX = 4 << 20
 """Bytes of `METADATA` and `PKG-INFO`."""
-DIRECTORY_MAX = 8 << 20
-"""Bytes that are read of a zip file at once: its directory, for one."""
 _WHEEL = re.compile(
     r"(?P<name>[A-Za-z0-9](?:[A-Za-z0-9._]*[A-Za-z0-9])?)-(?P<version>[A-Za-z0-9][A-Za-z0-9.!+_]*)"
     r"(?P<build>-[0-9][A-Za-z0-9_.]*)?(?P<tags>(?:-[A-Za-z0-9_.]+){3})\.whl"
@@ -33,17 +27,6 @@ _SDIST = re.compile(r"(?P<stem>[A-Za-z0-9][A-Za-z0-9._-]*-[A-Za-z0-9][A-Za-z0-9.
 _FIELD = re.compile(r"([A-Za-z-]+):[ \t]*(.*)")
 _REQUIRES_PYTHON = re.compile(r"[0-9A-Za-z.*+!<>=~, ()_-]{1,256}")
 _HINT = "ask who exported it: the package is damaged, or was made to do harm"
-_BROKEN = (
-    zipfile.BadZipFile,
-    zlib.error,
-    struct.error,
-    EOFError,
-    NotImplementedError,
-    RuntimeError,
-    UnicodeDecodeError,
-    ValueError,
-)
-"""What `zipfile` raises for files that are no whole zip."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -85,7 +68,7 @@ def package(name: str, file: Path) -> Package:
 
 def _wheel(shown: str, parts: re.Match[str], file: Path) -> Package:
     project = normalised(parts["name"])
-    found = _from_zip(file, shown, lambda path: path.endswith(".dist-info/METADATA") and path.count("/") == 1)
+    found = small_file(file, shown, _is_metadata, METADATA_MAX)
     folder = found[0].partition("/")[0].removesuffix(".dist-info") if found else ""
     if found is None or normalised(folder.rpartition("-")[0]) != project:
         raise MalformedError(f"{shown} lacks the METADATA of {project}", hint=_HINT)
@@ -102,12 +85,10 @@ def _wheel(shown: str, parts: re.Match[str], file: Path) -> Package:
 
 def _sdist(shown: str, parts: re.Match[str], file: Path) -> Package:
     if parts["suffix"] == ".zip":
-        found = _from_zip(file, shown, lambda path: path.endswith("/PKG-INFO") and path.count("/") == 1)
+        found = small_file(file, shown, _is_info, METADATA_MAX)
         info = found[1] if found else None
     else:
-        files, _ = small_files(
-            file, shown, lambda path: path.endswith("/PKG-INFO") and path.count("/") == 1, METADATA_MAX
-        )
+        files, _ = small_files(file, shown, _is_info, METADATA_MAX)
         info = next(iter(files.values()), None)
     if info is None:
         raise MalformedError(f"{shown} lacks PKG-INFO", hint=_HINT)
@@ -125,6 +106,14 @@ def _sdist(shown: str, parts: re.Match[str], file: Path) -> Package:
         requires_python=_requires_python(shown, fields),
         metadata=None,
     )
+
+
+def _is_metadata(path: str) -> bool:
+    return path.endswith(".dist-info/METADATA") and path.count("/") == 1
+
+
+def _is_info(path: str) -> bool:
+    return path.endswith("/PKG-INFO") and path.count("/") == 1
 
 
 def _same(shown: str, project: str, fields: dict[str, str]) -> None:
@@ -153,57 +142,3 @@ def _fields(content: bytes, shown: str) -> dict[str, str]:
                 raise MalformedError(f"{shown} has the field {match[1]} twice in its metadata", hint=_HINT)
             fields[key] = match[2].strip()
     return fields
-
-
-class _Bounded:
-    """A file of which no more than `DIRECTORY_MAX` bytes are read at once."""
-
-    def __init__(self, file: BinaryIO, shown: str) -> None:
-        self._file = file
-        self._shown = shown
-        self.seek, self.tell = file.seek, file.tell
-
-    def read(self, count: int = -1) -> bytes:
-        content = self._file.read(DIRECTORY_MAX + 1 if count < 0 else min(count, DIRECTORY_MAX + 1))
-        if len(content) > DIRECTORY_MAX:
-            raise MalformedError(f"{self._shown} has a directory of more than {DIRECTORY_MAX} bytes", hint=_HINT)
-        return content
-
-    def seekable(self) -> bool:
-        return True
-
-
-def _from_zip(file: Path, shown: str, wanted: Callable[[str], bool]) -> tuple[str, bytes] | None:
-    """The path and the content of the one file that is wanted; every name is checked."""
-    with open(file, "rb") as opened:
-        try:
-            with zipfile.ZipFile(cast(BinaryIO, _Bounded(opened, shown))) as archive:
-                found = [info for info in _checked(archive, shown) if wanted(info.filename)]
-                if len(found) != 1:
-                    return None
-                (info,) = found
-                if info.file_size > METADATA_MAX:
-                    raise MalformedError(f"{shown}: {info.filename} has more than {METADATA_MAX} bytes", hint=_HINT)
-                if info.compress_type not in (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED):
-                    raise MalformedError(f"{shown}: {info.filename} is compressed in a strange way", hint=_HINT)
-                with archive.open(info) as member:
-                    content = member.read(METADATA_MAX + 1)
-        except _BROKEN as error:
-            raise MalformedError(f"{shown} is no zip file, or is damaged", hint=_HINT) from error
-    if len(content) != info.file_size:
-        raise MalformedError(f"{shown}: {info.filename} has another size than the directory says", hint=_HINT)
-    return info.filename, content
-
-
-def _checked(archive: zipfile.ZipFile, shown: str) -> Iterator[zipfile.ZipInfo]:
-    seen: set[str] = set()
-    for info in archive.infolist():
-        name = info.orig_filename
-        try:
-            check_path(name.removesuffix("/"))
-        except MalformedError as error:
-            raise MalformedError(f"{shown} would not stay in its folder: {error.message}", hint=_HINT) from error
-        if name in seen:
-            raise MalformedError(f"{shown} holds {visible(name)[:120]} twice", hint=_HINT)
-        seen.add(name)
-        yield info

@@ -15,10 +15,12 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
+import indexwork
 import pair
 import peers
 import registrywork
 import report
+import wheelwork
 import works
 from arena import ArenaError, choose, on_disk
 from corpora import CORPORA, CorpusError, ensure
@@ -29,7 +31,9 @@ from tools import Script, Sealift, Tool
 
 BUILD = Path(__file__).resolve().parents[2] / "build"
 STOCKED = {"export": works.export, "size": works.size, "apply": works.apply, "verify": works.verify}
-ROWS = (*STOCKED, "memory", "tenfold", "images", "help", "peers", "differences")
+ROWS = (*STOCKED, "memory", "tenfold", "images", "wheels", "help", "peers", "differences", "indexes")
+ALONE = {"help", "indexes"}
+"""Rows that need no corpus."""
 QUICK_ROWS = ("export", "size", "apply", "verify", "memory", "help")
 
 
@@ -66,15 +70,19 @@ def main() -> int:
 def _run(bench: Bench, letters: Sequence[str], rows: Sequence[str], folder: Path) -> None:
     mine = _available(bench, [bench.sealift, bench.script])
     others = _peers(bench) if "peers" in rows else []
-    trees = {letter: ensure(CORPORA[f"{letter}/v1"], folder, bench.say) for letter in letters}
+    trees = {letter: ensure(CORPORA[f"{letter}/v1"], folder, bench.say) for letter in letters if {*rows} - ALONE}
     if "help" in rows:
         works.starts(bench)
+    if "indexes" in rows:
+        indexwork.rows(bench)
     for letter, tree in trees.items():
         if {*STOCKED, "memory", "peers"} & {*rows}:
             with stocked(bench, letter, tree, [*mine, *others]) as stock:
                 _run_stocked(bench, stock, rows, others)
         if "images" in rows:
             registrywork.rows(bench, letter, tree)
+        if "wheels" in rows:
+            wheelwork.rows(bench, letter, tree)
         if "tenfold" in rows:
             works.tenfold(bench, letter, tree)
         if "differences" in rows:

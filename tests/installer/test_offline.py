@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import json
 import os
-import shutil
 import subprocess
 import sys
 from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+from enclave import without_network
 from shop import shop
 from worlds import Connected
 
@@ -29,24 +29,13 @@ PROJECT = Path(sealift.__file__).parents[1]
 Run = Callable[..., subprocess.CompletedProcess[str]]
 
 
-def _without_network() -> list[str]:
-    """What runs a program in a namespace without a network, where that can be had."""
-    if os.geteuid() == 0 and shutil.which("unshare"):
-        command = ["unshare", "--net"]
-        if subprocess.run([*command, "true"], capture_output=True, check=False).returncode == 0:
-            return command
-    if os.environ.get("SEALIFT_REQUIRE_ALL") == "1":
-        pytest.fail("unshare --net needs root")
-    return []
-
-
 @pytest.fixture
 def run(tmp_path: Path) -> Run:
     """Runs a Python program that ends at once where it, or a worker of it, asks for a socket."""
     guard = tmp_path / "guard"
     guard.mkdir()
     (guard / "sitecustomize.py").write_text(GUARD)
-    prefix = _without_network()
+    prefix = without_network()
     environment = {
         "PATH": os.environ["PATH"],
         "PYTHONPATH": f"{guard}:{PROJECT}",

@@ -10,9 +10,11 @@ from pathlib import Path
 
 import jsonschema
 import pytest
-from distributions import wheel
+from debian import deb
+from distributions import npm, wheel
 from example_program import example
 from gitserver import repository
+from gnupg import fingerprint
 from images import sample
 from machine import Machine
 from registries import registry
@@ -29,6 +31,7 @@ from sealift.manifest import Kind
 from sealift.plugins import kinds
 
 KINDS = [
+    "apt-repository",
     "bucket",
     "bucket-azurite",
     "command",
@@ -36,6 +39,7 @@ KINDS = [
     "function",
     "function-azurite",
     "gitops",
+    "npm-registry",
     "oci-layout",
     "oci-layout-tar",
     "pypi-index",
@@ -43,6 +47,17 @@ KINDS = [
     "systemd",
 ]
 PACKAGES: dict[str, tuple[Kind, dict[str, dict[str, bytes]]]] = {
+    "apt-repository": (
+        "debs",
+        {
+            "1.0": {"base_1.0_all.deb": deb("base"), "shop_1.0_all.deb": deb("shop")},
+            "1.1": {"base_1.0_all.deb": deb("base"), "shop_1.1_all.deb": deb("shop", "1.1")},
+        },
+    ),
+    "npm-registry": (
+        "npm",
+        {"1.0": {**npm("base"), **npm("shop", "1.0.0")}, "1.1": {**npm("base"), **npm("shop", "1.1.0")}},
+    ),
     "pypi-index": (
         "wheels",
         {"1.0": {**wheel("base"), **wheel("shop", "1.0")}, "1.1": {**wheel("base"), **wheel("shop", "1.1")}},
@@ -114,7 +129,8 @@ def case(
     """Each kind of target in turn."""
     kind: str = request.param
     if kind in PACKAGES:
-        yield _index(kind, connected, isolated, tmp_path / "srv")
+        gnupg = request.getfixturevalue("gnupg") if kind == "apt-repository" else None
+        yield _index(kind, connected, isolated, tmp_path / "srv", gnupg)
         return
     if kind == "systemd":
         yield _systemd(connected, isolated, request.getfixturevalue("systemd"))
@@ -220,16 +236,19 @@ def _gitops(site: Isolated, tmp_path: Path) -> Case:
     return Case(kind="gitops", site=site, settings=settings, harm=damage, theirs=theirs)
 
 
-def _index(kind: str, connected: Connected, isolated: Isolated, place: Path) -> Case:
+def _index(kind: str, connected: Connected, isolated: Isolated, place: Path, gnupg: Path | None) -> Case:
     sort, releases = PACKAGES[kind]
     for version, files in releases.items():
         isolated.admit(connected.packages(version, files, kind=sort))
 
     def damage() -> None:
-        shipped = next(path for path in (place / "current").rglob("*base*") if path.suffix in (".whl", ".tgz"))
+        shipped = next(path for path in (place / "current").rglob("*base*") if path.suffix in (".deb", ".whl", ".tgz"))
         shipped.write_bytes(shipped.read_bytes()[:-1] + b"?")
 
-    return Case(kind=kind, site=isolated, settings=f"{{kind: {kind}, path: {place}}}", harm=damage)
+    more = ", base_url: 'http://npm.site.local/'" if kind == "npm-registry" else ""
+    if gnupg is not None:
+        more = f", gnupg: {gnupg}, key: {fingerprint(gnupg)}"
+    return Case(kind=kind, site=isolated, settings=f"{{kind: {kind}, path: {place}{more}}}", harm=damage)
 
 
 def test_every_target_has_a_case() -> None:

@@ -147,7 +147,8 @@ def _objects(schema: Schema, root: Schema, noise: bool) -> st.SearchStrategy[Any
     base = st.fixed_dictionaries(required, optional=parts)
     more = schema.get("additionalProperties", {})
     if not isinstance(more, dict):
-        return base
+        least = 0 if noise else schema.get("minProperties", 0)
+        return base.filter(lambda found: len(found) >= least) if least else base
     keys = _strings(schema.get("propertyNames", {}), root, noise)
     if noise:
         keys |= st.sampled_from(["", "A b", "a..b", "x" * 99, "ab\n"])

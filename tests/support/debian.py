@@ -14,12 +14,14 @@ from gnupg import clear_signed
 
 
 def tar(files: Mapping[str, bytes]) -> bytes:
-    """A tar of some files."""
+    """A tar of some files; a name that ends in a slash is a folder's."""
     made = io.BytesIO()
     with tarfile.open(fileobj=made, mode="w", format=tarfile.GNU_FORMAT) as archive:
         for name, content in files.items():
             info = tarfile.TarInfo(name)
             info.size = len(content)
+            if name.endswith("/"):
+                info.type, info.mode = tarfile.DIRTYPE, 0o755
             archive.addfile(info, io.BytesIO(content))
     return made.getvalue()
 
@@ -39,7 +41,9 @@ def deb(name: str, version: str = "1.0", architecture: str = "all", **fields: st
     says = {"Package": name, "Version": version, "Architecture": architecture, "Maintainer": "A <a@example.org>"}
     says |= {**more, "Description": f"the package {name}\n With a second line."}
     control = "".join(f"{key}: {value}\n" for key, value in says.items()).encode()
-    data = gzip.compress(tar({f"./usr/share/{name}": version.encode()}), mtime=0)
+    data = gzip.compress(
+        tar({"./": b"", "./usr/": b"", "./usr/share/": b"", f"./usr/share/{name}": version.encode()}), mtime=0
+    )
     return ar(
         {
             "debian-binary": b"2.0\n",

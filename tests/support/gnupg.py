@@ -33,3 +33,10 @@ def clear_signed(home: Path, content: bytes, key: str = "good", *faked: str) -> 
     """A document with a signature around it."""
     command = ["gpg", "--homedir", str(home), "--batch", *faked, "--local-user", f"{key}@example.org", "--clearsign"]
     return subprocess.run(command, input=content, stdout=subprocess.PIPE, check=True).stdout
+
+
+def fingerprint(home: Path, key: str = "good") -> str:
+    """The fingerprint of a key."""
+    command = ["gpg", "--homedir", str(home), "--batch", "--with-colons", "--fingerprint", f"{key}@example.org"]
+    said = subprocess.run(command, stdout=subprocess.PIPE, check=True).stdout.decode()
+    return next(line.split(":")[9] for line in said.splitlines() if line.startswith("fpr:"))

@@ -33,6 +33,9 @@ class Routes(ThreadingHTTPServer):
         """Each path that was asked for, with its Authorization header."""
         self.connections = 0
 
+    def handle_error(self, request: object, client_address: object) -> None:
+        """Say nothing of a client that went away."""
+
     @property
     def url(self) -> str:
         """Where it is, without `/` at the end."""
