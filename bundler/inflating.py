@@ -26,10 +26,10 @@ from .proving import Prover
 
 FRAME = 2 << 20
 """Bytes of material in a frame at most."""
-AROUND = 2 << 20
+AROUND = 1 << 20
 """Bytes of old material before and behind its place that a frame's window holds."""
-WINDOW = 6 << 20
-"""Bytes of a window at most: with a frame it fits in the window of 8 MiB."""
+WINDOW = 4 << 20
+"""Bytes of a window at most."""
 _LEAST = 64
 """Bytes of a deflated member that is worth a piece of its own."""
 _DIGITS = re.compile(rb"[0-9]+(?:\.[0-9]+)*")

@@ -22,7 +22,7 @@ from sealift.errors import IntegrityError
 from sealift.making import OldMaterial, make
 from sealift.stretch import Stretch
 
-FRAME = 4 << 20
+FRAME = 1 << 20
 """Bytes of content in a frame for the store at most, but for a single chunk that is larger."""
 _NAME = f"{TEMPORARY}remade."
 

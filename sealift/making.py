@@ -19,8 +19,10 @@ class OldMaterial:
         """Take the file that it is made of, and a recipe's `old`."""
         self._source = source
         self._flow = self._flowing(pieces)
-        self._held = bytearray()
+        self._held = b""
         self._begin = 0
+        self._rest = memoryview(b"")
+        """What came of the flow beyond what is held."""
 
     def window(self, start: int, size: int) -> bytes:
         """A part of it; no later one starts or ends before it.
@@ -28,15 +30,19 @@ class OldMaterial:
         Raises:
             IntegrityError: a member is not there, or a pack is damaged.
         """
-        while self._begin + len(self._held) < start + size:
-            if (gone := min(start - self._begin, len(self._held))) > 0:
-                del self._held[:gone]
-                self._begin += gone
-            self._held += next(self._flow)
-        if gone := start - self._begin:
-            del self._held[:gone]
-            self._begin = start
-        return bytes(memoryview(self._held)[:size])
+        place = self._begin + len(self._held)
+        parts = [memoryview(self._held)[start - self._begin :]]
+        self._held = b""
+        while place < start + size:
+            if not self._rest:
+                self._rest = memoryview(next(self._flow))
+            piece = self._rest[: start + size - place]
+            self._rest = self._rest[len(piece) :]
+            parts.append(piece[max(0, start - place) :])
+            place += len(piece)
+        self._held = b"".join(parts)
+        self._begin = start
+        return self._held
 
     def _flowing(self, pieces: Iterable[tuple[int, ...]]) -> Iterator[bytes | memoryview]:
         for piece in pieces:
