@@ -190,7 +190,7 @@ class Runner:
         seen = self._podman.containers() if running.containers else {}
         for container in running.containers:
             if wrong := self._wrong(container, seen.get(container.name)):
-                words = self._words(container.name) if "exit" in wrong else ""
+                words = self._words(container.name) if container.name in seen else ""
                 return f"container {container.name} {wrong}{words}"
         states = self._podman.pods() if running.pods else {}
         for name in [name for pods in running.pods for name in pods.names]:
