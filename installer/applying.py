@@ -22,7 +22,7 @@ from .health import unhealthy
 from .hooking import run_hooks, variables
 from .outlook import Outlook
 from .planning import Plan
-from .targets import Prunable, Staged, Target
+from .targets import Prunable, Repairable, Staged, Target
 
 _EVENTS = {"apply": "deployed", "rollback": "rolled-back", "remove": "undeployed"}
 _AGAIN = {
@@ -246,9 +246,12 @@ class Installation(Outlook):
         former = self._former(plan.before)
         total = sum(artifact.bytes for artifact in deployable.release.artifacts)
         staged = []
-        for target in targets:
+        for step, target in zip(plan.steps, targets, strict=True):
             self._progress.start(f"deploying {plan.admitted.label} to {target.place}", total)
-            staged.append(target.stage(deployable, former))
+            if step.action == "repair" and isinstance(target, Repairable):
+                staged.append(target.repair(deployable))
+            else:
+                staged.append(target.stage(deployable, former))
             self._progress.finish()
         return staged
 

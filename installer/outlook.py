@@ -47,6 +47,7 @@ class Outlook:
         clock: Callable[[], datetime],
         approvals: Sequence[Signed] = (),
         take_over: bool = False,
+        deep: bool = False,
     ) -> None:
         """Take a site.
 
@@ -57,6 +58,7 @@ class Outlook:
             clock: says the time.
             approvals: signed approvals that a policy may ask for.
             take_over: whether an environment may be governed by another source from now on.
+            deep: whether to compare all that serves with its release, to repair what is not as it should be.
         """
         self.site = site
         self.deployments = Deployments(site.environments)
@@ -66,6 +68,7 @@ class Outlook:
         self._clock = clock
         self._approvals = tuple(approvals)
         self._take_over = take_over
+        self._deep = deep
 
     def targets(self, environment: Environment, operation: str | None = None) -> list[Target]:
         """The targets of an environment, as its strategy puts them together."""
@@ -129,7 +132,10 @@ class Outlook:
         admitted = wanted(environment, self.site.state)
         filling = self._filling(environment, admitted, locked=locked)
         rules = self._judge(environment, admitted, "apply")
-        seen = self._seen(environment)
+        deployable = replace(self._deployable(admitted), filled=filling.files, variant=filling.variant)
+        current = before.current
+        moved = current is not None and current.environment.get("targets") != environment.declared.get("targets")
+        seen = self._seen(environment, deployable, deep=self._deep or moved)
         if environment.source.startswith("copy:"):
             self._check_apart(environment.name, self._composed(environment))
         return plan_apply(environment, before, self.site.state, seen, self._clock(), filling, rules)
@@ -162,7 +168,9 @@ class Outlook:
         filling = self._filling(previous.declared, admitted, locked=locked)
         assert before.current is not None
         rules = self._judge(before.current.declared, admitted, "rollback")
-        return plan_rollback(before, self.site.state, self._seen(previous.declared), self._clock(), filling, rules)
+        return plan_rollback(
+            before, self.site.state, self._seen(previous.declared, None), self._clock(), filling, rules
+        )
 
     def _judge(
         self, environment: Environment, admitted: Admitted, action: Literal["apply", "rollback"]
@@ -214,8 +222,13 @@ class Outlook:
                 return replace(deployable, filled=filling.files), True
         return deployable, False
 
-    def _seen(self, environment: Environment) -> list[Sight]:
+    def _seen(self, environment: Environment, wanted: Deployable | None, *, deep: bool = False) -> list[Sight]:
         """What is seen at each target.
+
+        Args:
+            environment: what is declared.
+            wanted: what should serve; where it does, its target is asked what is wrong with it.
+            deep: whether all that it holds is compared.
 
         Raises:
             SealiftError: one or more cannot be looked at; all of them are named.
@@ -223,7 +236,11 @@ class Outlook:
         sights, failed = [], []
         for kind, target in self._composed(environment):
             try:
-                sights.append(Sight(kind=kind, place=target.place, serving=target.current()))
+                serving = target.current()
+                problem = None
+                if wanted is not None and serving == wanted.identity:
+                    problem = target.check(wanted, deep=deep)
+                sights.append(Sight(kind=kind, place=target.place, serving=serving, problem=problem))
             except SealiftError as error:
                 failed.append(error)
         if len(failed) > 1:

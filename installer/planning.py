@@ -25,11 +25,13 @@ class Step:
 
     kind: str
     place: str
-    action: Literal["switch", "none"]
+    action: Literal["switch", "repair", "none"]
     before: str | None
     """What serves there."""
     after: str
     """What will serve there."""
+    problem: str | None = None
+    """What is to be repaired."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -85,6 +87,7 @@ class Plan:
                     "action": step.action,
                     "from": step.before,
                     "to": step.after,
+                    **({"problem": step.problem} if step.problem else {}),
                 }
                 for step in self.steps
             ],
@@ -244,9 +247,10 @@ def _steps(deployed: Deployed, seen: Sequence[Sight]) -> tuple[Step, ...]:
         Step(
             kind=sight.kind,
             place=sight.place,
-            action="none" if sight.serving == identity else "switch",
+            action="switch" if sight.serving != identity else "repair" if sight.problem else "none",
             before=sight.serving,
             after=identity,
+            problem=sight.problem if sight.serving == identity else None,
         )
         for sight in seen
     )

@@ -10,6 +10,7 @@ of a link. Nothing is removed that does not bear a name of ours.
 from __future__ import annotations
 
 import contextlib
+import ctypes
 import os
 import re
 import shutil
@@ -21,6 +22,8 @@ from sealift.errors import UsageError
 from sealift.names import VERSION
 
 CURRENT, RELEASES = "current", "releases"
+_HERE, _EXCHANGE = -100, 2
+"""AT_FDCWD and RENAME_EXCHANGE of Linux."""
 _IDENTITY = re.compile(f"(?:{VERSION.pattern})-[0-9a-f]{{12}}")
 """What `deployable.identity_of` gives: nothing else in the folder is ours to remove."""
 
@@ -90,10 +93,8 @@ class Shelf:
             with storing(folder):
                 os.chmod(temporary, 0o755)
                 if folder.is_dir():
-                    aside = self.releases / f"{TEMPORARY}{identity}.former"
-                    os.rename(folder, aside)
-                    os.rename(temporary, folder)
-                    shutil.rmtree(aside)
+                    exchange(temporary, folder)
+                    shutil.rmtree(temporary)
                 else:
                     os.rename(temporary, folder)
                 sync_folder(self.releases)
@@ -165,3 +166,15 @@ class Shelf:
                         shutil.rmtree(path)
                     else:
                         path.unlink()
+
+
+def exchange(one: Path, other: Path) -> None:
+    """Let two names of a file system change places in one step (renameat2 with RENAME_EXCHANGE, Linux).
+
+    Raises:
+        OSError: the file system cannot.
+    """
+    libc = ctypes.CDLL(None, use_errno=True)
+    if libc.renameat2(_HERE, os.fsencode(one), _HERE, os.fsencode(other), _EXCHANGE):
+        code = ctypes.get_errno()
+        raise OSError(code, os.strerror(code), str(other))

@@ -26,7 +26,7 @@ from .balancers import Balancer, Count
 from .deployable import Deployable
 from .environment import Check
 from .health import unhealthy
-from .targets import Prunable, Staged, Target
+from .targets import Prunable, Repairable, Staged, Target
 
 FILE = "slots.json"
 SIZE_MAX = 64 << 10
@@ -163,6 +163,27 @@ class Slots:
         self._keep(msgspec.structs.replace(record, staged={**record.staged, name: identity}))
         if fresh or (name == record.leading and shares.get(name) != 100):
             self._led.add(identity)
+        return Staged(
+            folder=next((each.folder for each in staged if each.folder), None),
+            written=sum(each.written for each in staged),
+            reused=sum(each.reused for each in staged),
+        )
+
+    def repair(self, deployable: Deployable) -> Staged:
+        """Repair what the slot of a release holds, whether it has traffic or not.
+
+        Raises:
+            IntegrityError: the store is damaged.
+            StoreError: the disk refuses, or no slot was made ready for it.
+        """
+        record = self._record()
+        name = self._slot_of(deployable.identity, record, self._balancer.shares() or {})
+        if name is None:
+            return self.stage(deployable, None)
+        staged = [
+            target.repair(deployable) if isinstance(target, Repairable) else target.stage(deployable, None)
+            for target in self._slots[name].targets
+        ]
         return Staged(
             folder=next((each.folder for each in staged if each.folder), None),
             written=sum(each.written for each in staged),

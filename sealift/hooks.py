@@ -58,8 +58,17 @@ NONE = Hooks()
 
 def convert(value: Any) -> Hooks:
     """The hooks that `value` says, which a schema of this module has accepted."""
-    hooks = msgspec.convert(value, Hooks)
+    hooks = msgspec.convert(_whole(value), Hooks)
     return NONE if hooks == NONE else hooks
+
+
+def _whole(value: Any) -> Any:
+    """The same, with 60 for 60.0: to JSON Schema both are the same integer."""
+    if isinstance(value, dict):
+        return {key: _whole(each) for key, each in value.items()}
+    if isinstance(value, list):
+        return [_whole(each) for each in value]
+    return int(value) if isinstance(value, float) and value.is_integer() else value
 
 
 def command(description: str, *, absolute: bool) -> dict[str, Any]:

@@ -9,7 +9,7 @@ import click
 
 from sealift.cli import command, emit, json_option, quiet_option, size, threads_option
 
-from .options import approval_option, installation, site_option, take_over_option
+from .options import approval_option, deep_option, installation, site_option, take_over_option
 
 if TYPE_CHECKING:
     from ..applying import Outcome
@@ -23,6 +23,7 @@ if TYPE_CHECKING:
 @site_option
 @click.argument("environment", metavar="FILE|NAME@VERSION:PATH")
 @click.option("--dry-run", is_flag=True, help="Show the plan, and change nothing.")
+@deep_option
 @take_over_option
 @approval_option
 @threads_option
@@ -32,6 +33,7 @@ def apply(
     folder: Path,
     environment: str,
     dry_run: bool,
+    deep: bool,
     take_over: bool,
     approvals: tuple[Path, ...],
     threads: int | None,
@@ -49,7 +51,7 @@ def apply(
 
     site = Site.open(folder)
     declared = read(environment, site)
-    work = installation(site, threads, quiet=quiet, approvals=approvals, take_over=take_over)
+    work = installation(site, threads, quiet=quiet, approvals=approvals, take_over=take_over, deep=deep)
     if dry_run:
         show(work, declared, site, as_json=as_json)
         return

@@ -48,6 +48,13 @@ def approval_option(function: Function) -> Function:
     )(function)
 
 
+def deep_option(function: Function) -> Function:
+    """Give a command `--deep`."""
+    return click.option(
+        "--deep", is_flag=True, help="Also compare all that serves with its release, and repair what is not as it was."
+    )(function)
+
+
 def take_over_option(function: Function) -> Function:
     """Give a command `--take-over`."""
     return click.option(
@@ -62,6 +69,7 @@ def installation(
     quiet: bool = True,
     approvals: Sequence[Path] = (),
     take_over: bool = False,
+    deep: bool = False,
 ) -> Installation:
     """The site's environments, with progress on the terminal."""
     from ..applying import Installation
@@ -78,6 +86,7 @@ def installation(
         clock=utc_now,
         approvals=given,
         take_over=take_over,
+        deep=deep,
     )
 
 

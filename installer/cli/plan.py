@@ -9,7 +9,7 @@ import click
 
 from sealift.cli import command, count, emit, json_option, safe, size, table
 
-from .options import approval_option, installation, site_option, take_over_option
+from .options import approval_option, deep_option, installation, site_option, take_over_option
 
 if TYPE_CHECKING:
     from ..applying import Installation
@@ -39,6 +39,7 @@ _MARKS = {"added": "+", "removed": "-", "changed": "~"}
     is_flag=True,
     help="Show what changes in filled files line by line; secrets are masked.",
 )
+@deep_option
 @take_over_option
 @approval_option
 @json_option
@@ -48,6 +49,7 @@ def plan(
     with_exit_code: bool,
     with_files: bool,
     with_difference: bool,
+    deep: bool,
     take_over: bool,
     approvals: tuple[Path, ...],
     as_json: bool,
@@ -58,7 +60,7 @@ def plan(
 
     site = Site.open(folder)
     planned = show(
-        installation(site, approvals=approvals, take_over=take_over),
+        installation(site, approvals=approvals, take_over=take_over, deep=deep),
         read(environment, site),
         site,
         with_files=with_files,
@@ -106,6 +108,8 @@ def text(planned: Plan, shown: Preview | None, with_files: bool = False) -> list
     for step in planned.steps:
         if step.action == "none":
             lines.append(f"  {step.kind} {step.place}: serves it already")
+        elif step.action == "repair":
+            lines.append(f"  {step.kind} {step.place}: repair, since {step.problem}")
         else:
             lines.append(f"  {step.kind} {step.place}: switch from {step.before or 'nothing'} to {step.after}")
     if shown:

@@ -62,6 +62,8 @@ class Sight:
     place: str
     serving: str | None
     """The identity (`Deployable.identity`) of the release that serves there."""
+    problem: str | None = None
+    """What is wrong with the release that should serve there and does."""
 
 
 class Target(Protocol):
@@ -113,6 +115,19 @@ class Prunable(Protocol):
 
         Raises:
             StoreError: the disk refuses.
+        """
+
+
+@runtime_checkable
+class Repairable(Protocol):
+    """A target whose release can be made anew while it serves; at any other, staging and activating it again does."""
+
+    def repair(self, deployable: Deployable) -> Staged:
+        """Make the release that serves what it should be, in one step for whoever uses it.
+
+        Raises:
+            IntegrityError: the store is damaged.
+            StoreError: the disk refuses; what served before serves on.
         """
 
 

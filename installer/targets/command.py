@@ -81,6 +81,18 @@ class Command:
         self._program.ask("stage", **self._about(deployable), former=former.identity if former else None)
         return staged
 
+    def repair(self, deployable: Deployable) -> Staged:
+        """Write the release's folder anew, and let the program make it ready again.
+
+        Raises:
+            DeployError: the program fails.
+            IntegrityError: the store is damaged.
+            StoreError: the disk refuses; the folder is as it was.
+        """
+        staged = self._folders.repair(deployable)
+        self._program.ask("stage", **self._about(deployable), former=deployable.identity)
+        return staged
+
     def _about(self, deployable: Deployable) -> dict[str, Any]:
         release = deployable.release
         return {
@@ -113,10 +125,7 @@ class Command:
             return f"{self.place} says that {serving or 'nothing'} serves, not {identity}"
         folder = self._folder(identity)
         if deep and not intact(deployable, self._workplace.store, folder, self._workplace.workers):
-            return (
-                f"{folder} no longer holds what was deployed; apply another version, and then this one again: "
-                "its files are written anew"
-            )
+            return f"{folder} no longer holds what was deployed; apply it again with --deep: it is written anew"
         return self._program.check(**self._about(deployable), deep=deep)
 
     def prune(self, keep: Collection[str]) -> int:

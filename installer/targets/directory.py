@@ -84,6 +84,21 @@ class Directory:
             if self.current() == identity or intact(deployable, self._workplace.store, folder, self._workplace.workers):
                 return Staged(folder=folder)
             self._shelf.set_aside(folder)
+        return self._write(deployable, former)
+
+    def repair(self, deployable: Deployable) -> Staged:
+        """Write the release's folder anew from the store; then it and the damaged one change places.
+
+        Raises:
+            IntegrityError: the store is damaged.
+            StoreError: the disk refuses; what served serves on as it is.
+        """
+        self._shelf.prepare()
+        return self._write(deployable.taking(self._artifacts), None)
+
+    def _write(self, deployable: Deployable, former: Deployable | None) -> Staged:
+        identity = deployable.identity
+        folder = self._shelf.releases / identity
         total = sum(artifact.bytes for artifact in deployable.artifacts)
         with self._shelf.making(identity) as temporary:
             reused = write(
@@ -129,10 +144,7 @@ class Directory:
             return f"{self._shelf.root / CURRENT} leads to {serving or 'nothing'}, not to {identity}"
         folder = self._shelf.releases / identity
         if deep and not intact(deployable, self._workplace.store, folder, self._workplace.workers):
-            return (
-                f"{folder} no longer holds what was deployed; apply another version, and then this one again: "
-                "its files are written anew"
-            )
+            return f"{folder} no longer holds what was deployed; apply it again with --deep: it is written anew"
         return None
 
     def prune(self, keep: Collection[str]) -> int:

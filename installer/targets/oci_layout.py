@@ -13,7 +13,7 @@ import contextlib
 import hashlib
 import os
 import tarfile
-from collections.abc import Collection, Iterable, Iterator, Mapping
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -84,7 +84,20 @@ class OciLayout:
             if self.current() == identity or self._wrong(folder, held) is None:
                 return Staged(folder=folder)
             self._shelf.set_aside(folder)
-        before = self._before(former)
+        return self._make(deployable.identity, held, self._before(former))
+
+    def repair(self, deployable: Deployable) -> Staged:
+        """Write the release's layouts anew from the store; then they and the damaged ones change places.
+
+        Raises:
+            IntegrityError: the store is damaged.
+            StoreError: the disk refuses; what served serves on as it is.
+        """
+        self._shelf.prepare()
+        return self._make(deployable.identity, images(deployable, self._workplace.store), [])
+
+    def _make(self, identity: str, held: Sequence[Image], before: list[Path]) -> Staged:
+        folder = self._shelf.releases / identity
         written = reused = 0
         with self._shelf.making(identity) as temporary:
             places: dict[str, Path] = {}
@@ -192,7 +205,7 @@ class OciLayout:
         if serving != identity:
             return f"{self._shelf.root / CURRENT} leads to {serving or 'nothing'}, not to {identity}"
         if deep and (wrong := self._wrong(self._shelf.releases / identity, images(deployable, self._workplace.store))):
-            return f"{wrong} is no longer what was deployed; apply another version, and then this one again"
+            return f"{wrong} is no longer what was deployed; apply it again with --deep"
         return None
 
     def _wrong(self, folder: Path, held: Iterable[Image]) -> Path | None:

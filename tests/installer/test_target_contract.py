@@ -24,6 +24,7 @@ from stores import Store
 from worlds import Connected, Isolated
 
 import installer.targets
+from installer import environment
 from installer.applying import Installation
 from installer.deployable import identity_of
 from installer.deployments import Deployed
@@ -31,6 +32,7 @@ from installer.targets import NOT_KINDS, Prunable, Target
 from sealift.errors import DeployError, SealiftError, UsageError
 from sealift.manifest import Kind
 from sealift.plugins import kinds
+from sealift.progress import Silent
 
 KINDS = [
     "apt-repository",
@@ -107,8 +109,6 @@ class Case:
 
     @property
     def target(self) -> Target:
-        from installer import environment
-
         declared = environment.load(self.site.root / "environment.yaml")
         return self.installation.targets(declared)[0]
 
@@ -369,6 +369,21 @@ def test_damage_is_seen(case: Case) -> None:
     case.deploy("1.0")
     case.harm()
     assert case.problem(deep=True)
+
+
+def test_damage_is_repaired(case: Case) -> None:
+    """An apply that looks at everything makes the release that serves whole again, and says what it repairs."""
+    if case.kind == "gitops":
+        case.settings = case.settings.removesuffix("}") + ", edited: overwrite}"
+    case.deploy("1.0")
+    case.harm()
+    declared = environment.load(case.site.root / "environment.yaml")
+    work = Installation(case.site.site, workers=2, progress=Silent(), clock=lambda: case.site.now, deep=True)
+    (step,) = work.plan(declared).steps
+    assert (step.action, bool(step.problem)) in {("repair", True), ("switch", False)}
+    assert work.apply(declared).changed
+    assert case.problem(deep=True) is None
+    assert not work.plan(declared).pending
 
 
 def test_it_keeps_what_it_may_return_to(case: Case) -> None:

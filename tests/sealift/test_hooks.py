@@ -6,7 +6,7 @@ from typing import Any
 
 import msgspec
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from sealift.hooks import NONE, Hook, Hooks, convert, schema
@@ -23,6 +23,7 @@ moments = st.dictionaries(
 
 
 @given(moments)
+@example({"before-switch": [{"run": ["a"], "timeout": 60.0}]})
 def test_the_types_accept_what_the_schema_accepts(value: Any) -> None:
     """A manifest cannot hold what a spec could not say."""
     try:
