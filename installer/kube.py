@@ -42,6 +42,21 @@ WORKLOADS = ("Deployment", "StatefulSet", "DaemonSet")
 """Kinds whose rollout can be waited for."""
 FIRST = ("Namespace", "CustomResourceDefinition")
 """Kinds that others need."""
+CONNECTION: Mapping[str, Any] = {
+    "kubeconfig": {
+        "description": "kubectl's configuration, as an absolute path; where nothing is said, what kubectl finds.",
+        "type": "string",
+        "pattern": "^/[^\\u0000]*$",
+        "maxLength": 3072,
+    },
+    "context": {
+        "description": "The context in that configuration; where nothing is said, its own.",
+        "type": "string",
+        "maxLength": 253,
+        "pattern": r"^[A-Za-z0-9][A-Za-z0-9_.:@/-]*$",
+    },
+}
+"""The schema of the keys that say which cluster it is."""
 
 
 @dataclass(frozen=True, kw_only=True, order=True)

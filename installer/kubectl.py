@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -89,6 +89,20 @@ class Kubectl:
             f"--force-conflicts={str(force).lower()}",
         ]
         self.ask("apply", *words, *(["--dry-run=server"] if dry else []), f"--filename={file}")
+
+    def patch(self, each: Object, operations: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
+        """Change an object by a JSON patch (RFC 6902), wholly or not at all; return it as it is then.
+
+        Raises:
+            DeployError: a test in the patch does not hold, or the cluster refuses.
+        """
+        words = ["--type=json", f"--field-manager={MANAGER}", f"--patch={json.dumps(operations)}", "--output=json"]
+        answer = self.ask("patch", _kind(each), each.name, *words, *_in(each))
+        try:
+            found = json.loads(answer)
+        except ValueError as error:
+            raise DeployError("kubectl patch answers what is no object") from error
+        return found if isinstance(found, dict) else {}
 
     def rolled_out(self, each: Object) -> None:
         """Wait for the rollout of a workload.

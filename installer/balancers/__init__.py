@@ -30,6 +30,8 @@ class Balancer(Protocol):
 
     place: str
     """Where it is, for people."""
+    divides: bool
+    """Whether a slot can get a part of the traffic, and not only all of it or nothing."""
 
     def shares(self) -> Shares | None:
         """The share of each slot; None where a change was begun and its end is not known.

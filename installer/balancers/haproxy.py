@@ -65,6 +65,8 @@ SCHEMA: Mapping[str, Any] = {
 class HAProxy:
     """The servers of a backend."""
 
+    divides = True
+
     def __init__(self, settings: Mapping[str, Any], slots: Sequence[str]) -> None:
         self._socket = Path(settings["socket"])
         self._backend: str = settings["backend"]

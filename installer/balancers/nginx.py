@@ -59,6 +59,8 @@ _TIMEOUT = 60
 class Nginx:
     """An upstream file."""
 
+    divides = True
+
     def __init__(self, settings: Mapping[str, Any], slots: Mapping[str, str], room: Path) -> None:
         self._file = Path(settings["file"])
         self._upstream: str = settings["upstream"]

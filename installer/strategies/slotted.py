@@ -72,7 +72,7 @@ def compose(
     """The targets without slots as they are declared, and behind them the slots as one.
 
     Raises:
-        UsageError: no target is declared for each slot.
+        UsageError: no target is declared for each slot, slots would be one place, or the proxy cannot do it.
     """
     slotted = [each for each in wanted if _mentions(each.settings)]
     if not slotted:
@@ -94,9 +94,19 @@ def compose(
     balancers = kinds("installer.balancers", "sealift.balancers")
     if (chosen := proxy.pop("kind")) not in balancers:
         raise UsageError(f"strategy {kind} has a proxy of the unknown kind {chosen!r}")
-    places = " ".join(target.place for slot in slots for target in slot.targets)
-    room = workplace.room("slots", places)
+    places = [target.place for slot in slots for target in slot.targets]
+    if shared := sorted(place for place in set(places) if places.count(place) > 1):
+        raise UsageError(
+            f"both slots would have {shared[0]}",
+            hint=f"write {SLOT} where the place is said as well, or in `name` where the target has one",
+        )
+    room = workplace.room("slots", " ".join(places))
     balancer = balancers[chosen].balancer(proxy, settings["slots"], room)
+    if not balancer.divides and (course.steps or course.goal < 100):
+        raise UsageError(
+            f"strategy {kind} needs shares of the traffic, and {balancer.place} gives it to one slot or the other",
+            hint="use the strategy blue-green, or a proxy that shares traffic out",
+        )
     plain = [(each.kind, make(each)) for each in wanted if not _mentions(each.settings)]
     return [*plain, (kind, Slots(slots, balancer, course, room))]
 

@@ -10,6 +10,7 @@ deleted. What the former release has and the new one lacks is deleted last, when
 from __future__ import annotations
 
 import os
+import re
 from collections.abc import Collection, Mapping
 from dataclasses import replace
 from pathlib import Path
@@ -26,7 +27,7 @@ from sealift.reading import bounded
 from .. import kube
 from ..chosen import ARTIFACTS, FOLDER, chosen
 from ..deployable import Deployable
-from ..kube import Object
+from ..kube import CONNECTION, Object
 from ..kubectl import OWNER, Kubectl, owner_of
 from ..shelf import Shelf
 from ..switching import Switching
@@ -36,7 +37,9 @@ TIMEOUT = 300
 BYTES_MAX = 32 << 20
 """Of all manifests of a release."""
 FILE = "objects.json"
-_WORD = {"type": "string", "maxLength": 253, "pattern": r"^[A-Za-z0-9][A-Za-z0-9_.:@/-]*$"}
+_NAME = r"[a-z0-9](?:[a-z0-9-]{0,61}[a-z0-9])?"
+_SLOTTED = r"(?:[a-z0-9]|\{slot\})(?:(?:[a-z0-9-]|\{slot\})*(?:[a-z0-9]|\{slot\}))?"
+"""The same, in which the name of a slot is still to come."""
 SCHEMA: Mapping[str, Any] = {
     "type": "object",
     "properties": {
@@ -44,17 +47,17 @@ SCHEMA: Mapping[str, Any] = {
             "description": "The namespace of objects that name none.",
             "type": "string",
             "maxLength": 63,
-            "pattern": "^[a-z0-9]([a-z0-9-]*[a-z0-9])?$",
+            "pattern": f"^{_SLOTTED}$",
         },
         "artifacts": ARTIFACTS,
         "folder": FOLDER,
-        "kubeconfig": {
-            "description": "kubectl's configuration, as an absolute path; where nothing is said, what kubectl finds.",
+        "name": {
+            "description": "What this target is called, where several have objects in one namespace: slots, for one.",
             "type": "string",
-            "pattern": "^/[^\\u0000]*$",
-            "maxLength": 3072,
+            "maxLength": 63,
+            "pattern": f"^{_SLOTTED}$",
         },
-        "context": {**_WORD, "description": "The context in that configuration; where nothing is said, its own."},
+        **CONNECTION,
         "conflicts": {
             "description": "What is done where others have set fields that the release sets: 'refuse' deploys "
             "nothing, 'overwrite' takes them. 'refuse' where nothing is said.",
@@ -72,7 +75,13 @@ class Kubernetes:
     """The objects of a release in a cluster."""
 
     def __init__(self, settings: Mapping[str, Any], workplace: Workplace) -> None:
-        where = [settings.get("kubeconfig"), settings.get("context"), settings["namespace"]]
+        for key in ("namespace", "name"):
+            if key in settings and not re.fullmatch(_NAME, settings[key]):
+                raise UsageError(
+                    f"the {key} {settings[key]!r} of a target kubernetes is none",
+                    hint="up to 63 lower-case letters, digits and '-'; {slot} is for a strategy with slots",
+                )
+        where = [settings.get("kubeconfig"), settings.get("context"), settings["namespace"], settings.get("name")]
         self.place = f"kubernetes ({', '.join(each for each in where if each)})"
         self._settings = settings
         self._workplace = workplace

@@ -1,8 +1,8 @@
 """A double of a Kubernetes API server, for the kubectl command: no real one can be had where these tests run.
 
-It knows discovery, get, list, watch, delete, and server-side apply with managers, conflicts and dry runs for a few
-kinds. It has no admission, no defaults, no schemas, no controllers: a workload is ready at once, unless its image is
-called `broken`. What it accepts a cluster may refuse.
+It knows discovery, get, list, watch, delete, server-side apply with managers, conflicts and dry runs, and JSON patches
+for a few kinds. It has no admission, no defaults, no schemas, no controllers, no proxies: a workload is ready at once,
+unless its image is called `broken`. What it accepts a cluster may refuse.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ import json
 import re
 import threading
 import urllib.parse
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
@@ -32,6 +32,7 @@ RESOURCES = {
         ("secrets", "Secret", True),
     ],
     "apps/v1": [("deployments", "Deployment", True), ("statefulsets", "StatefulSet", True)],
+    "gateway.networking.k8s.io/v1": [("httproutes", "HTTPRoute", True)],
 }
 _VERBS = ["create", "delete", "get", "list", "patch", "update", "watch"]
 
@@ -75,6 +76,10 @@ class Cluster:
     """Fields that somebody else has set."""
     log: list[str] = field(default_factory=list)
     """Every request that changes something, dry runs apart."""
+    before_patch: Callable[[], None] = lambda: None
+    """What happens between a client's reading of an object and its JSON patch."""
+    after_patch: Callable[[Tree], None] = lambda tree: None
+    """What happens to an object when it was patched so, before the client hears of it."""
 
     def get(self, resource: str, name: str, namespace: str = "plant") -> Tree | None:
         """An object."""
@@ -118,6 +123,30 @@ class Cluster:
             self.objects[key], self.applied[key] = tree, body
             self.others.get(key, set()).difference_update(taken)
         return (200 if former else 201), tree
+
+    def patch(self, key: Key, operations: list[Tree]) -> tuple[int, Tree]:
+        """A JSON patch (RFC 6902) of what is there already: `test`, `add` and `replace` of members of mappings."""
+        self.before_patch()
+        former = self.objects[key]
+        tree = copy.deepcopy(former)
+        for each in operations:
+            *way, last = [step.replace("~1", "/").replace("~0", "~") for step in each["path"].split("/")[1:]]
+            at: Any = tree
+            for step in way:
+                at = at[int(step)] if isinstance(at, list) else at[step]
+            there = at[int(last)] if isinstance(at, list) else at.get(last)
+            if there is None and each["op"] != "add":
+                return 422, _status(422, "Invalid", f"{each['op']} operation does not apply")
+            if each["op"] == "test" and there != each["value"]:
+                return 422, _status(422, "Invalid", f"testing value {each['path']} failed")
+            if each["op"] != "test":
+                at[last] = each["value"]
+        if tree != former:
+            self.after_patch(tree)
+            number = int(str(tree["metadata"]["generation"])) + 1
+            tree["metadata"] |= {"generation": number, "resourceVersion": str(number)}
+            self.objects[key] = tree
+        return 200, tree
 
 
 def _rolled(tree: Tree, generation: int) -> Tree:
@@ -207,10 +236,13 @@ class _Handler(BaseHTTPRequestHandler):
         elif path == "/openapi/v2" and "protobuf" in str(self.headers.get("Accept")):
             self._send(_openapi(), "application/com.github.proto-openapi.spec.v2.v1.0+protobuf", 200)
         elif path == "/apis":
-            version = {"groupVersion": "apps/v1", "version": "v1"}
-            groups = [{"name": "apps", "versions": [version], "preferredVersion": version}]
+            groups = []
+            for known in RESOURCES:
+                group, slash, name = known.rpartition("/")
+                version = {"groupVersion": known, "version": name}
+                groups += [{"name": group, "versions": [version], "preferredVersion": version}] if slash else []
             self._say({"kind": "APIGroupList", "apiVersion": "v1", "groups": groups})
-        elif (found := re.fullmatch(r"/(?:api|apis)/((?:apps/)?v1)(?:/(.*))?", path)) and found[1] in RESOURCES:
+        elif (found := re.fullmatch(r"/(?:api|apis)/((?:[a-z0-9.]+/)?v1)(?:/(.*))?", path)) and found[1] in RESOURCES:
             self._resources(found[1], found[2], query, body)
         else:
             self._missing(path)
@@ -242,6 +274,9 @@ class _Handler(BaseHTTPRequestHandler):
             self._say(tree, code)
         elif key not in cluster.objects:
             self._missing(name)
+        elif self.command == "PATCH" and "json-patch" in str(self.headers.get("Content-Type")):
+            code, tree = cluster.patch(key, json.loads(body))
+            self._say(tree, code)
         elif self.command == "DELETE":
             del cluster.objects[key]
             cluster.applied.pop(key, None)
