@@ -54,9 +54,7 @@ _CREATE = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
 class OciLayout:
     """A shelf of layouts."""
 
-    def __init__(
-        self, root: Path, form: str, workplace: Workplace, artifacts: Collection[str] | None = None
-    ) -> None:
+    def __init__(self, root: Path, form: str, workplace: Workplace, artifacts: Collection[str] | None = None) -> None:
         self.place = str(root)
         self._shelf = Shelf(root)
         self._tar = form == "tar"

@@ -22,7 +22,6 @@ from registries import Running, registry
 from shop import events, interrupted, runs
 from worlds import Connected, Isolated
 
-from installer.environment import load
 from sealift.errors import DeployError
 
 NAMES = ("api", "web")
@@ -182,6 +181,7 @@ def test_a_killed_rollback_has_tags_of_one_release_after_the_next_command(world:
 
 def test_a_killed_first_deployment_that_takes_its_tags_away(world: World) -> None:
     """79, 96: an unhealthy first release is killed while its tags are set, and while they are to be taken away."""
+
     def attempt() -> None:
         with pytest.raises(DeployError):
             world.apply("1.0", UNHEALTHY)
