@@ -41,6 +41,11 @@ class Wanted:
     want: Mapping[str, Any]
     """What the source is told: the artifact's keys without `source`."""
 
+    @property
+    def without_tls(self) -> bool:
+        """Whether it was allowed to be asked for without TLS."""
+        return self.want.get("unsafe_http") is True
+
 
 @dataclass(frozen=True, kw_only=True)
 class ValuesWanted:

@@ -333,6 +333,11 @@ class Installation(Outlook):
 
     def _note(self, event: str, journal: Journal, more: Mapping[str, object]) -> None:
         goal, former = journal.goal, journal.before.current
+        unsafe = [
+            f"targets[{number}] ({target.kind})"
+            for number, target in enumerate(goal.declared.targets)
+            if target.without_tls
+        ]
         self.site.record(
             event,
             {
@@ -342,6 +347,7 @@ class Installation(Outlook):
                 "release": goal.label,
                 "manifest": goal.manifest,
                 "former": former.label if former else None,
+                **({"unsafe_http": unsafe} if unsafe else {}),
                 **more,
             },
             self._clock(),

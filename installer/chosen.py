@@ -29,6 +29,12 @@ ARTIFACTS: Mapping[str, Any] = {
     "uniqueItems": True,
     "items": {"description": "An artifact's name.", "type": "string", "pattern": f"^(?:{RELEASE.pattern})$"},
 }
+IMAGES: Mapping[str, Any] = {
+    **ARTIFACTS,
+    "description": "The images that are deployed here, by the names of their artifacts; all of the release where "
+    "nothing is said.",
+    "minItems": 1,
+}
 FOLDER: Mapping[str, Any] = {**PATH, "description": "The folder in those artifacts that is taken, and nothing else."}
 
 

@@ -40,6 +40,11 @@ class TargetWanted:
     settings: Mapping[str, Any]
     """What the target is told: its keys without `kind`."""
 
+    @property
+    def without_tls(self) -> bool:
+        """Whether it was allowed to speak without TLS."""
+        return self.settings.get("unsafe_http") is True
+
 
 @dataclass(frozen=True, kw_only=True)
 class StrategyWanted:

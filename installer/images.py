@@ -49,14 +49,19 @@ class Image:
 
 
 def images(deployable: Deployable, store: Store) -> tuple[Image, ...]:
-    """Every image of a release, in the order of its artifacts.
+    """Every image of a release, in the order of its artifacts; of what a target takes of it, where that is a part.
 
     Raises:
-        UsageError: it holds none.
+        UsageError: it holds none, or what is taken by name is no image.
         IntegrityError: the store is damaged.
         MalformedError: an artifact is not the layout that it should be.
     """
-    names = [artifact.name for artifact in deployable.release.artifacts if artifact.kind == "oci"]
+    names = [artifact.name for artifact in deployable.artifacts if artifact.kind == "oci"]
+    if deployable.only is not None and (others := sorted(deployable.only - set(names))):
+        raise UsageError(
+            f"artifact {others[0]} of {deployable.release.label} is no image",
+            hint="name images alone in `artifacts`, and deploy the rest to a target of another kind, such as directory",
+        )
     if not names:
         raise UsageError(
             f"{deployable.release.label} holds no image",

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import msgspec
 
-from sealift.durable import storing, sync_folder, write_file
+from sealift.durable import TEMPORARY, storing, sync_folder, write_file
 from sealift.errors import StoreError
 from sealift.reading import bounded
 
@@ -74,12 +74,15 @@ class Switching:
         return found.left(identity) if found else self._shelf.current()
 
     def begin(self, identity: str | None) -> None:
-        """Mark that a switch to a release, or to none, is under way.
+        """Mark that a switch to a release, or to none, is under way; what a kill left of a mark is removed.
 
         Raises:
             StoreError: the disk refuses.
         """
         if self._shelf.root.is_dir():
+            with storing(self._mark):
+                for left in self._shelf.root.glob(f"{TEMPORARY}{MARK}.*"):
+                    left.unlink(missing_ok=True)
             switch = Switch(leaving=self.leaving(identity), to=identity)
             write_file(self._mark, msgspec.json.encode(switch))
 

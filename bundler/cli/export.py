@@ -28,7 +28,7 @@ from sealift.errors import UsageError
 from sealift.names import file_stem, label_in
 
 from .inflated import inflated_document, inflated_line
-from .options import depot_option, source_date_epoch
+from .options import depot_option, source_date_epoch, warn_of_unsafe
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -185,7 +185,9 @@ def _request(wanted: str) -> Spec | Reference:
 
     if not os.path.exists(wanted) and (label := label_in(wanted)):
         return Reference(name=label[0], version=label[1])
-    return load(Path(wanted), lint=True)
+    spec = load(Path(wanted), lint=True)
+    warn_of_unsafe(spec)
+    return spec
 
 
 def _reference(wanted: str) -> Reference:

@@ -9,7 +9,7 @@ import click
 
 from sealift.cli import Bar, command, emit, json_option, quiet_option, safe, table, threads_option, utc_now, workers
 
-from .options import depot_option, source_date_epoch
+from .options import depot_option, source_date_epoch, warn_of_unsafe
 
 
 @command(
@@ -39,6 +39,7 @@ def lock(file: Path, only_check: bool, depot: Path | None, threads: int | None, 
     epoch = source_date_epoch()
     now = utc_now() if epoch is None else datetime.fromtimestamp(epoch, UTC)
     spec = load(file, lint=True, pinned=only_check)
+    warn_of_unsafe(spec)
     held = Depot(depot) if depot else None
     with Bar(quiet=quiet) as bar:
         effort = Effort(level=1, threads=workers(threads))

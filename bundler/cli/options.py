@@ -5,11 +5,15 @@ from __future__ import annotations
 import os
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import click
 
+from sealift.cli import safe
 from sealift.errors import UsageError
+
+if TYPE_CHECKING:
+    from ..spec import Spec
 
 Function = TypeVar("Function", bound=Callable[..., Any])
 
@@ -39,6 +43,17 @@ def anchor_options(function: Function) -> Function:
         help="The root metadata to check signatures against.",
     )(function)
     return depot_option(required=False)(function)
+
+
+def warn_of_unsafe(spec: Spec) -> None:
+    """Say on standard error which artifacts come without TLS."""
+    for wanted in spec.artifacts:
+        if wanted.without_tls:
+            click.echo(
+                f"warning: artifact {safe(wanted.name)} of {safe(spec.name)}@{safe(spec.version)} is asked for without "
+                "TLS (unsafe_http): whoever is on the way can read it, and decides what a tag or branch stands for",
+                err=True,
+            )
 
 
 def source_date_epoch() -> int | None:

@@ -3,18 +3,20 @@
 from __future__ import annotations
 
 import contextlib
+import socket
 import ssl
 import threading
 from collections.abc import Iterable, Iterator, Mapping
 from typing import cast
 
 import urllib3
+from urllib3.connection import HTTPConnection, HTTPSConnection
 from urllib3.exceptions import HTTPError
 from urllib3.util import Timeout
 
 from sealift.errors import SourceError
 from sealift.names import visible
-from sealift.oci.address import Address
+from sealift.oci.address import Address, is_here
 from sealift.oci.hosts import certificates
 from sealift.oci.transport import PIECE, Broken
 from sealift.patience import Patience
@@ -25,6 +27,32 @@ _REST_MAX = 64 << 10
 """Bytes of an answer that nobody reads up to which its connection is worth keeping."""
 
 
+class _Elsewhere(HTTPConnection):
+    """A connection that ends, with nothing sent, where the other end is this machine itself."""
+
+    def _new_conn(self) -> socket.socket:
+        made = super()._new_conn()
+        if is_here(made.getpeername()[0]):
+            made.close()
+            raise Broken(
+                "another host led there, and its name resolves to this machine itself or its link: not followed",
+                lasting=True,
+            )
+        return made
+
+
+class _ElsewhereByTls(HTTPSConnection, _Elsewhere):
+    """The same with TLS."""
+
+
+class _Plain(urllib3.HTTPConnectionPool):
+    ConnectionCls = _Elsewhere
+
+
+class _Tls(urllib3.HTTPSConnectionPool):
+    ConnectionCls = _ElsewhereByTls
+
+
 class Wire:
     """A `sealift.oci.transport.Transport`."""
 
@@ -33,7 +61,7 @@ class Wire:
         self._timeout = Timeout(connect=patience.connect, read=patience.read)
         self._connections = connections
         self._lock = threading.Lock()
-        self._managers: dict[tuple[str, str], urllib3.PoolManager] = {}
+        self._managers: dict[tuple[str, str, bool], urllib3.PoolManager] = {}
 
     def __enter__(self) -> Wire:
         return self
@@ -70,11 +98,14 @@ class Wire:
             response.close()
 
     def _manager(self, address: Address) -> urllib3.PoolManager:
-        key = (address.scheme, address.host)
+        key = (address.scheme, address.host, address.led)
         with self._lock:
             if key not in self._managers:
                 context = self._context(address.host) if address.scheme == "https" else None
-                self._managers[key] = manager(address.text, context=context, connections=self._connections)
+                pools = manager(address.text, context=context, connections=self._connections)
+                if address.led and pools.proxy is None:
+                    pools.pool_classes_by_scheme = {"http": _Plain, "https": _Tls}
+                self._managers[key] = pools
             return self._managers[key]
 
     def _context(self, host: str) -> ssl.SSLContext:

@@ -13,7 +13,19 @@ from sealift.digest import HEX
 
 from .options import site_option
 
-_SHOWN = ("environment", "release", "former", "releases", "bundle", "reason", "error", "what", "fingerprint", "packs")
+_SHOWN = (
+    "environment",
+    "release",
+    "former",
+    "releases",
+    "bundle",
+    "reason",
+    "error",
+    "what",
+    "fingerprint",
+    "packs",
+    "unsafe_http",
+)
 
 
 @command(

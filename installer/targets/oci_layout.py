@@ -21,6 +21,7 @@ from sealift.durable import storing, write_all
 from sealift.errors import IntegrityError
 from sealift.oci import layout
 
+from ..chosen import IMAGES
 from ..deployable import Deployable
 from ..images import Image, images
 from ..shelf import CURRENT, Shelf
@@ -36,6 +37,7 @@ SCHEMA: Mapping[str, Any] = {
             "pattern": "^/[^\\u0000]*$",
             "maxLength": 3072,
         },
+        "artifacts": IMAGES,
         "form": {
             "description": "Whether each layout is a 'folder' or a 'tar'; 'folder' where nothing is said.",
             "enum": ["folder", "tar"],
@@ -52,10 +54,11 @@ _CREATE = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
 class OciLayout:
     """A shelf of layouts."""
 
-    def __init__(self, root: Path, form: str, workplace: Workplace) -> None:
+    def __init__(self, root: Path, form: str, workplace: Workplace, artifacts: Collection[str] | None = None) -> None:
         self.place = str(root)
         self._shelf = Shelf(root)
         self._tar = form == "tar"
+        self._artifacts = artifacts
         self._workplace = workplace
 
     def current(self) -> str | None:
@@ -71,12 +74,12 @@ class OciLayout:
         """Write the release's layouts, unless they are there and whole.
 
         Raises:
-            UsageError: the release holds no image.
+            UsageError: the release holds no image, or not the one that is to be deployed.
             IntegrityError: the store is damaged.
             MalformedError: an artifact is not the layout that it should be.
             StoreError: the disk refuses; nothing that served is touched.
         """
-        held = images(deployable, self._workplace.store)
+        held = self._held(deployable)
         identity = deployable.identity
         folder = self._shelf.releases / identity
         self._shelf.prepare()
@@ -94,7 +97,7 @@ class OciLayout:
             StoreError: the disk refuses; what served serves on as it is.
         """
         self._shelf.prepare()
-        return self._make(deployable.identity, images(deployable, self._workplace.store), [])
+        return self._make(deployable.identity, self._held(deployable), [])
 
     def _make(self, identity: str, held: Sequence[Image], before: list[Path]) -> Staged:
         folder = self._shelf.releases / identity
@@ -109,6 +112,9 @@ class OciLayout:
                     written, reused = written + new, reused + old
             sync_file_system(temporary)
         return Staged(folder=folder, written=written, reused=reused)
+
+    def _held(self, deployable: Deployable) -> tuple[Image, ...]:
+        return images(deployable.taking(self._artifacts), self._workplace.store)
 
     def _before(self, former: Deployable | None) -> list[Path]:
         """The folders of blobs of the release before."""
@@ -204,7 +210,7 @@ class OciLayout:
         serving = self.current()
         if serving != identity:
             return f"{self._shelf.root / CURRENT} leads to {serving or 'nothing'}, not to {identity}"
-        if deep and (wrong := self._wrong(self._shelf.releases / identity, images(deployable, self._workplace.store))):
+        if deep and (wrong := self._wrong(self._shelf.releases / identity, self._held(deployable))):
             return f"{wrong} is no longer what was deployed; apply it again with --deep"
         return None
 
@@ -281,4 +287,4 @@ def _same(path: Path, pieces: Iterable[bytes]) -> bool:
 
 def target(settings: Mapping[str, Any], workplace: Workplace) -> OciLayout:
     """The target that `settings` names."""
-    return OciLayout(Path(settings["path"]), settings.get("form", "folder"), workplace)
+    return OciLayout(Path(settings["path"]), settings.get("form", "folder"), workplace, settings.get("artifacts"))

@@ -29,6 +29,7 @@ from sealift.oci.transport import Transport
 from sealift.patience import Patience
 
 from .. import mapping, tags
+from ..chosen import IMAGES
 from ..deployable import Deployable
 from ..images import images
 from ..mapping import Mapped, Rule
@@ -79,6 +80,7 @@ SCHEMA: Mapping[str, Any] = {
                 "additionalProperties": False,
             },
         },
+        "artifacts": IMAGES,
         "token_host": {
             "description": "The host of the registry's token service, where it is neither its own nor akin to it.",
             "type": "string",
@@ -105,6 +107,7 @@ class RegistryTarget:
         self._shelf = Shelf(Path(settings["path"]))
         self._switching = Switching(self._shelf)
         self._rules = [Rule(source=rule["from"], to=rule["to"]) for rule in settings.get("map", ())]
+        self._artifacts: Collection[str] | None = settings.get("artifacts")
         self._http: bool = settings.get("unsafe_http", False)
         self._token_host: str | None = settings.get("token_host")
         self._workplace = workplace
@@ -146,7 +149,8 @@ class RegistryTarget:
         """Bring what the registry lacks, and write what is told of it.
 
         Raises:
-            UsageError: the release holds no image, or two images would have one name.
+            UsageError: the release holds no image, or not the one that is to be deployed, or two images would have
+                one name.
             DeployError: the registry refuses or cannot be reached.
             IntegrityError: the store is damaged, or the registry makes something else of what it is sent.
             StoreError: the disk refuses.
@@ -169,7 +173,7 @@ class RegistryTarget:
         placed: list[Placed] = []
         mapped: list[Mapped] = []
         names: dict[tuple[str, str], tuple[str, str]] = {}
-        for image in images(deployable, self._workplace.store):
+        for image in images(deployable.taking(self._artifacts), self._workplace.store):
             for root in image.roots:
                 assert root.name is not None
                 repository = mapping.repository_of(root.name, self._rules)

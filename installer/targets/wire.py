@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import os
+import socket
 import ssl
 import threading
 from collections.abc import Iterable, Iterator, Mapping
@@ -12,13 +13,14 @@ from urllib.parse import unquote
 from urllib.request import getproxies, proxy_bypass
 
 import urllib3
+from urllib3.connection import HTTPConnection, HTTPSConnection
 from urllib3.exceptions import HTTPError, NewConnectionError, ProtocolError, SSLError
 from urllib3.exceptions import TimeoutError as LateError
 from urllib3.util import Timeout, make_headers, parse_url
 
 from sealift.errors import UsageError
 from sealift.names import visible
-from sealift.oci.address import Address
+from sealift.oci.address import Address, is_here
 from sealift.oci.hosts import certificates
 from sealift.oci.transport import PIECE, Broken
 from sealift.patience import Patience
@@ -29,6 +31,32 @@ _REST_MAX = 64 << 10
 """Bytes of an answer that nobody reads up to which its connection is worth keeping."""
 
 
+class _Elsewhere(HTTPConnection):
+    """A connection that ends, with nothing sent, where the other end is this machine itself."""
+
+    def _new_conn(self) -> socket.socket:
+        made = super()._new_conn()
+        if is_here(made.getpeername()[0]):
+            made.close()
+            raise Broken(
+                "another host led there, and its name resolves to this machine itself or its link: not followed",
+                lasting=True,
+            )
+        return made
+
+
+class _ElsewhereByTls(HTTPSConnection, _Elsewhere):
+    """The same with TLS."""
+
+
+class _Plain(urllib3.HTTPConnectionPool):
+    ConnectionCls = _Elsewhere
+
+
+class _Tls(urllib3.HTTPSConnectionPool):
+    ConnectionCls = _ElsewhereByTls
+
+
 class Wire:
     """A `sealift.oci.transport.Transport`."""
 
@@ -37,7 +65,7 @@ class Wire:
         self._timeout = Timeout(connect=patience.connect, read=patience.read)
         self._connections = connections
         self._lock = threading.Lock()
-        self._pools: dict[tuple[str, str], urllib3.PoolManager] = {}
+        self._pools: dict[tuple[str, str, bool], urllib3.PoolManager] = {}
 
     @contextlib.contextmanager
     def send(
@@ -67,7 +95,7 @@ class Wire:
             response.close()
 
     def _manager(self, address: Address) -> urllib3.PoolManager:
-        key = (address.scheme, address.host)
+        key = (address.scheme, address.host, address.led)
         with self._lock:
             if key not in self._pools:
                 self._pools[key] = self._opened(address)
@@ -78,7 +106,10 @@ class Wire:
         proxies = getproxies()
         proxy = proxies.get(address.scheme) or proxies.get("all")
         if not proxy or proxy_bypass(address.host):
-            return urllib3.PoolManager(ssl_context=context, maxsize=self._connections)
+            pools = urllib3.PoolManager(ssl_context=context, maxsize=self._connections)
+            if address.led:
+                pools.pool_classes_by_scheme = {"http": _Plain, "https": _Tls}
+            return pools
         try:
             to = parse_url(proxy if "://" in proxy else f"http://{proxy}")
             return urllib3.ProxyManager(

@@ -4,13 +4,15 @@ from __future__ import annotations
 
 import ipaddress
 import re
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from ..names import visible
 from .names import is_host
 
 LENGTH_MAX = 8192
 _ABSOLUTE = re.compile(r"(https?)://([^/?#]*)([^#]*)", re.IGNORECASE)
+_METADATA = frozenset(map(ipaddress.ip_address, ("100.100.100.200", "fd00:ec2::254")))
+"""Where clouds tell a machine its own credentials, besides addresses of the link."""
 _LITERAL = re.compile(r"\[?([0-9a-fA-F.:]+)\]?")
 
 
@@ -28,6 +30,8 @@ class Address:
     """With its port, where it is not the scheme's own; lower-case."""
     path: str
     """With the query; begins with `/`."""
+    led: bool = False
+    """Whether another host led here: then it lies elsewhere than on this machine, whatever its name resolves to."""
 
     @property
     def text(self) -> str:
@@ -56,10 +60,7 @@ class Address:
             address = ipaddress.ip_address(found[1]) if found else None
         except ValueError:
             return name.isdigit()
-        if address is None:
-            return False
-        address = getattr(address, "ipv4_mapped", None) or address
-        return address.is_loopback or address.is_link_local or address.is_unspecified
+        return address is not None and is_here(str(address))
 
     def join(self, location: str) -> Address:
         """The address that `location`, absolute or relative to this one, stands for (RFC 3986, without dot segments).
@@ -79,7 +80,14 @@ class Address:
 
     def with_query(self, query: str) -> Address:
         """This address with one more part of the query."""
-        return Address(scheme=self.scheme, host=self.host, path=f"{self.path}{'&' if '?' in self.path else '?'}{query}")
+        return replace(self, path=f"{self.path}{'&' if '?' in self.path else '?'}{query}")
+
+
+def is_here(number: str) -> bool:
+    """Whether an IP address is this very machine's, its link's, or that of what a cloud tells it alone."""
+    address = ipaddress.ip_address(number.partition("%")[0])
+    address = getattr(address, "ipv4_mapped", None) or address
+    return address.is_loopback or address.is_link_local or address.is_unspecified or address in _METADATA
 
 
 def parse(text: str) -> Address:

@@ -3,7 +3,8 @@
 Invariants:
 - Credentials go to the registry's own host, or to the host of a token service that is akin to it, and nowhere else:
   a redirect to another host bears none.
-- No step leads from https to http, nor from a registry elsewhere to this machine itself.
+- No step leads from https to http, nor from a registry elsewhere to this machine itself, be it by a literal or by
+  what a name resolves to.
 - Every body is bounded by its caller, and one that comes too slowly is given up.
 """
 
@@ -15,7 +16,7 @@ import re
 import threading
 from base64 import b64encode
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any, TypeVar
 
 from .. import __version__
@@ -221,7 +222,11 @@ class Session:
             raise self.terms.failure(
                 f"{here.shown} redirects to {there.shown}, which is this machine itself: not followed"
             )
-        return there
+        return self.led(there)
+
+    def led(self, there: Address) -> Address:
+        """An address that an answer named, marked if it is another host's."""
+        return replace(there, led=there.name != self.base.name and not self.base.local)
 
     def _authorize(self, here: Address, header: str, scope: str, *, refused: str | None) -> None:
         """Make an authorization for `scope` by what the registry challenges with."""
@@ -297,7 +302,7 @@ class Session:
             )
         if realm.scheme != "https" and self.base.scheme == "https":
             raise self.terms.failure(f"{self.base.host} sends to a token service without TLS")
-        return realm
+        return realm if realm.name == self.terms.token_host else self.led(realm)
 
 
 def _seconds(asked: str | None) -> float | None:

@@ -55,7 +55,11 @@ class Answer(Protocol):
 
 
 class Transport(Protocol):
-    """Sends one request, and follows no redirect. It may be used by several threads at once."""
+    """Sends one request, and follows no redirect. It may be used by several threads at once.
+
+    To an address that another host led to (`Address.led`) nothing is sent where it `is_here`; through a proxy it is
+    the proxy that knows.
+    """
 
     def send(
         self, method: str, address: Address, headers: Mapping[str, str], body: Iterator[bytes | memoryview] | None

@@ -99,4 +99,4 @@ class Upload:
             raise self._session.terms.failure(
                 f"{self._what}: the registry sends the upload to {there.shown}: not followed"
             )
-        return there
+        return self._session.led(there)

@@ -196,6 +196,31 @@ def test_a_blob_is_mounted_from_beside(
     assert there.tags("shop/web1")
 
 
+def test_the_ledger_says_what_was_spoken_with_without_tls(
+    there: Running, connected: Connected, isolated: Isolated
+) -> None:
+    """Of each deployment and each return, by target; a target of another kind is not named."""
+    for version, number in (("1.0", 19), ("1.1", 20)):
+        bring(connected, isolated, version, sample(number))
+        isolated.deploy(
+            version, f"{{kind: oci-layout, path: {isolated.root}/layouts}}\n  - {settings(there, isolated)}"
+        )
+    isolated.installation.rollback("plant-7")
+    told = [
+        (entry.event, entry.detail["unsafe_http"])
+        for entry in isolated.site.ledger.read()
+        if "unsafe_http" in entry.detail
+    ]
+    assert told == [(event, ["targets[1] (registry)"]) for event in ("deployed", "deployed", "rolled-back")]
+
+
+def test_a_deployment_without_unsafe_http_says_nothing_of_it(connected: Connected, isolated: Isolated) -> None:
+    """Its entry in the ledger is as it always was."""
+    bring(connected, isolated, "1.0", sample(20))
+    isolated.deploy("1.0", f"{{kind: oci-layout, path: {isolated.srv}}}")
+    assert all("unsafe_http" not in entry.detail for entry in isolated.site.ledger.read())
+
+
 def test_rollback_gives_the_tags_back(there: Running, connected: Connected, isolated: Isolated) -> None:
     """A tag that both releases have stands for the former image again."""
     first, second = sample(21), sample(22)

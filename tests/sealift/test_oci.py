@@ -337,6 +337,26 @@ def test_an_upload_goes_on_where_it_broke_off(forgets: bool) -> None:
         assert ("PATCH", f"1500000-{len(content) - 1}") in memory.seen
 
 
+@pytest.mark.parametrize(
+    ("location", "led"),
+    [("/upload/1", False), ("https://blobs.example.net/1", True), ("https://reg.example.com:8443/1", False)],
+)
+def test_an_upload_that_is_led_to_another_host(location: str, led: bool) -> None:
+    """The address bears a mark, by which the line refuses to send to this machine."""
+    asked: list[tuple[str, bool]] = []
+
+    class Leading(Memory):
+        @contextmanager
+        def send(
+            self, method: str, where: Address, headers: Mapping[str, str], body: Iterator[bytes | memoryview] | None
+        ) -> Iterator[Reply]:
+            asked.append((method, where.led))
+            yield Reply(202, location=location) if method == "POST" else Reply(201)
+
+    _registry(Leading(0)).upload(Descriptor(media_type="x", digest=DIGEST, size=3), Content(b"abc"))
+    assert asked == [("POST", False), ("PUT", led)]
+
+
 def test_a_blob_of_another_size() -> None:
     """A registry that holds it shorter than it is has a damaged storage."""
 

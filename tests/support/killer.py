@@ -1,11 +1,16 @@
-"""Kills a process just before, or just after, its n-th call that changes a disk, and waits until all of it is gone."""
+"""Kills a process just before, or just after, its n-th call that changes a disk or another thing that is counted.
+
+Until all of the process is gone, it is waited for.
+"""
 
 from __future__ import annotations
 
+import contextlib
 import os
 import signal
+import threading
 import traceback
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from typing import Any, Literal
 
 from installer import writing
@@ -15,7 +20,55 @@ CALLS = ("fsync", "fdatasync", "replace", "rename", "unlink", "rmdir", "symlink"
 """The functions of `os` that are counted; beside them, `installer.writing.sync_file_system`."""
 
 
-def killed(operation: Callable[[], object], at: int, side: Side) -> bool:
+class Fuse:
+    """Counts calls, and kills this process at one of them; in processes that it forks it does nothing.
+
+    Args:
+        at: which call, from 1.
+        side: whether the call has taken effect.
+    """
+
+    def __init__(self, at: int, side: Side) -> None:
+        self._own = os.getpid()
+        self._at = at
+        self._side = side
+        self._count = 0
+        self._lock = threading.Lock()
+
+    @contextlib.contextmanager
+    def call(self) -> Iterator[None]:
+        """Around a call that counts."""
+        due = False
+        if os.getpid() == self._own:
+            with self._lock:
+                self._count += 1
+                due = self._count == self._at
+        if due and self._side == "before":
+            os.kill(self._own, signal.SIGKILL)
+        try:
+            yield
+        finally:
+            if due:
+                os.kill(self._own, signal.SIGKILL)
+
+    def around(self, call: Callable[..., Any]) -> Callable[..., Any]:
+        """A function that counts."""
+
+        def wrapper(*args: Any, **kwargs: Any) -> Any:
+            with self.call():
+                return call(*args, **kwargs)
+
+        return wrapper
+
+
+def arm_disk(fuse: Fuse) -> None:
+    """Let every call count that changes a disk."""
+    for name in CALLS:
+        setattr(os, name, fuse.around(getattr(os, name)))
+    writing.sync_file_system = fuse.around(writing.sync_file_system)
+
+
+def killed(operation: Callable[[], object], at: int, side: Side, arm: Callable[[Fuse], None] = arm_disk) -> bool:
     """Run `operation` in a forked child that is killed at its `at`-th call; whether it came that far.
 
     The call is counted in the child itself, not in workers that it forks: those lose their leader. What runs on in
@@ -25,6 +78,7 @@ def killed(operation: Callable[[], object], at: int, side: Side) -> bool:
         operation: what to run.
         at: which call, from 1.
         side: whether the call has taken effect.
+        arm: lets calls count, in the child.
 
     Raises:
         AssertionError: the operation failed before it was killed; its traceback is on standard error.
@@ -35,7 +89,7 @@ def killed(operation: Callable[[], object], at: int, side: Side) -> bool:
         status = 3
         try:
             os.close(reader)
-            _arm(at, side)
+            arm(Fuse(at, side))
             operation()
             status = 0
         except BaseException:
@@ -51,28 +105,3 @@ def killed(operation: Callable[[], object], at: int, side: Side) -> bool:
         return True
     assert os.waitstatus_to_exitcode(status) == 0, "the operation failed before it was killed"
     return False
-
-
-def _arm(at: int, side: Side) -> None:
-    count, own = 0, os.getpid()
-
-    def counted(call: Callable[..., Any]) -> Callable[..., Any]:
-        def wrapper(*args: Any, **kwargs: Any) -> Any:
-            nonlocal count
-            if os.getpid() != own:
-                return call(*args, **kwargs)
-            count += 1
-            due = count == at
-            if due and side == "before":
-                os.kill(own, signal.SIGKILL)
-            try:
-                return call(*args, **kwargs)
-            finally:
-                if due:
-                    os.kill(own, signal.SIGKILL)
-
-        return wrapper
-
-    for name in CALLS:
-        setattr(os, name, counted(getattr(os, name)))
-    writing.sync_file_system = counted(writing.sync_file_system)
