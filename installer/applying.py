@@ -18,6 +18,7 @@ from sealift.errors import DeployError, PolicyError, SealiftError, StoreError, S
 from .deployable import Deployable
 from .deployments import Deployed, Journal, Phase, State
 from .environment import Environment
+from .filling import NOTHING, Filling
 from .health import unhealthy
 from .hooking import run_hooks, variables
 from .outlook import Outlook
@@ -212,14 +213,15 @@ class Installation(Outlook):
         )
         targets = self.targets(plan.environment, journal.operation)
         self.deployments.keep_journal(journal)
-        with self._failing(journal, targets):
+        goal = journal.goal
+        with self._failing(journal, targets, plan.filling):
             deployable = replace(
-                self._deployable(plan.admitted), filled=plan.filling.files, variant=plan.filling.variant
+                self._deployable(plan.admitted), filled=plan.filling.files, variant=goal.variant, revision=goal.revision
             )
             staged = self._stage(plan, deployable, targets)
             run_hooks(plan, deployable.release, staged, "before")
             journal = self._advance(journal, "switching")
-        with self._failing(journal, targets):
+        with self._failing(journal, targets, plan.filling):
             for step, target in zip(plan.steps, targets, strict=True):
                 target.activate(step.after)
                 if problem := target.check(deployable, deep=False):
@@ -263,21 +265,21 @@ class Installation(Outlook):
         if admitted is None:
             return None
         with contextlib.suppress(SealiftError):
-            return replace(self._deployable(admitted), variant=before.current.variant)
+            return replace(self._deployable(admitted), variant=before.current.variant, revision=before.current.revision)
         return None
 
     @contextlib.contextmanager
-    def _failing(self, journal: Journal, targets: Sequence[Target]) -> Iterator[None]:
+    def _failing(self, journal: Journal, targets: Sequence[Target], filling: Filling = NOTHING) -> Iterator[None]:
         """Undo what was begun when anything fails, Ctrl-C included, and record it."""
         try:
             yield
         except BaseException as error:
             if isinstance(error, SealiftError):
-                reason = error.message
+                reason = error.message = filling.masking(error.message)
             else:
                 reason = "it was interrupted" if isinstance(error, KeyboardInterrupt) else repr(error)
             if journal.phase == "switching":
-                self._return(journal, targets, reason)
+                self._return(journal, targets, reason, filling)
             former = journal.before.current
             serving = f"{former.label} serves" if former else "nothing was deployed before, and nothing serves"
             with contextlib.suppress(StoreError):  # then the journal stays, and the next command records it
@@ -288,7 +290,7 @@ class Installation(Outlook):
                 raise DeployError(f"{error.message}", hint=f"{serving}; mend the cause, then {again}") from error
             raise
 
-    def _return(self, journal: Journal, targets: Sequence[Target], reason: str) -> None:
+    def _return(self, journal: Journal, targets: Sequence[Target], reason: str, filling: Filling = NOTHING) -> None:
         """Let what served before serve again at every target.
 
         Raises:
@@ -299,8 +301,9 @@ class Installation(Outlook):
             try:
                 if target.current() != identity:
                     target.activate(identity)
-            except (DeployError, StoreError, UsageError) as error:
-                failed.append(f"{target.place} should serve {identity or 'nothing'}: {error.message}")
+            except Exception as error:  # the others are returned all the same
+                why = error.message if isinstance(error, SealiftError) else repr(error)
+                failed.append(f"{target.place} should serve {identity or 'nothing'}: {filling.masking(why)}")
         if failed:
             with contextlib.suppress(StoreError):
                 self._note("stranded", journal, {"reason": reason, "failed": failed})

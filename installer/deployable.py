@@ -19,6 +19,8 @@ class Deployable:
     """What values made of templates, by artifact and path: the content of these files is this, not the sealed one."""
     variant: str = ""
     """What tells it from the same release with other values; empty without any."""
+    revision: str = ""
+    """What tells it from the same release as it was deployed before, with other settings of its targets."""
     only: frozenset[str] | None = None
     """The names of the artifacts that a target takes; all where None."""
 
@@ -30,7 +32,7 @@ class Deployable:
     @property
     def identity(self) -> str:
         """What it is called at a target."""
-        return identity_of(self.release.version, self.part.release.sha256, self.variant)
+        return identity_of(self.release.version, self.part.release.sha256, self.variant, self.revision)
 
     def taking(self, names: Collection[str] | None) -> Deployable:
         """The same for a target that takes these artifacts alone; all of them where None.
@@ -59,6 +61,6 @@ class Deployable:
         return "" if len(self.artifacts) == 1 else f"{artifact}/"
 
 
-def identity_of(version: str, manifest: str, variant: str = "") -> str:
-    """What a deployed release is called at a target: its version, the start of its manifest's digest, its variant."""
-    return f"{version}-{manifest[:12]}" + (f"-{variant}" if variant else "")
+def identity_of(version: str, manifest: str, variant: str = "", revision: str = "") -> str:
+    """What a deployed release is called at a target: version, start of its manifest's digest, variant, revision."""
+    return "-".join([version, manifest[:12], *filter(None, (variant, revision))])

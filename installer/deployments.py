@@ -39,6 +39,8 @@ class Deployed(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
     time: datetime
     variant: str = ""
     """What tells it from the same release with other values; empty where the release has no templates."""
+    revision: str = ""
+    """What tells it from the same release as it was deployed before, with other settings of its targets."""
 
     @property
     def label(self) -> str:
@@ -48,7 +50,7 @@ class Deployed(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
     @property
     def identity(self) -> str:
         """What it is called at a target."""
-        return identity_of(self.version, self.manifest, self.variant)
+        return identity_of(self.version, self.manifest, self.variant, self.revision)
 
     @property
     def declared(self) -> Environment:

@@ -15,12 +15,12 @@ from sealift.progress import Progress
 from .approval import Signed, approved
 from .declaring import told
 from .deployable import Deployable
-from .deployments import Deployed, Deployments
+from .deployments import Deployed, Deployments, State
 from .environment import Environment, TargetWanted
-from .filling import Filling, filled
+from .filling import NOTHING, Filling, filled
 from .filling import key as variant_key
 from .freeze import moment
-from .planning import Plan, former, plan_apply, plan_rollback, wanted
+from .planning import Plan, former, goal, plan_apply, plan_rollback, wanted
 from .policy import NO_RULES, Facts, Verdict, judge
 from .signers import signers
 from .site import Site
@@ -110,6 +110,13 @@ class Outlook:
             return target
 
         composed: Composed = strategies[strategy.kind].compose(strategy.settings, environment.targets, make, workplace)
+        places = [(kind, target.place) for kind, target in composed if not isinstance(target, Shared)]
+        if twice := sorted({place for place in places if places.count(place) > 1}):
+            kind, where = twice[0]
+            raise UsageError(
+                f"environment {environment.name} has two targets {kind} at {where}",
+                hint="name what goes there in one target, or give each a place of its own",
+            )
         return composed
 
     def plan(self, environment: Environment, *, locked: bool = False) -> Plan:
@@ -130,12 +137,14 @@ class Outlook:
                 hint="change what governs it; or let this govern it from now on: apply with --take-over",
             )
         admitted = wanted(environment, self.site.state)
-        filling = self._filling(environment, admitted, locked=locked)
-        rules = self._judge(environment, admitted, "apply")
-        deployable = replace(self._deployable(admitted), filled=filling.files, variant=filling.variant)
-        current = before.current
-        moved = current is not None and current.environment.get("targets") != environment.declared.get("targets")
-        seen = self._seen(environment, deployable, deep=self._deep or moved)
+        rules = self._judge(environment, admitted, "apply", before)
+        refused = not all(rule.passes for rule in rules)
+        filling = NOTHING if refused else self._filling(environment, admitted, locked=locked)
+        aim = goal(environment, admitted, before, filling, self._clock())
+        deployable = replace(
+            self._deployable(admitted), filled=filling.files, variant=aim.variant, revision=aim.revision
+        )
+        seen = self._seen(environment, None if refused else deployable, deep=self._deep)
         if environment.source.startswith("copy:"):
             self._check_apart(environment.name, self._composed(environment))
         return plan_apply(environment, before, self.site.state, seen, self._clock(), filling, rules)
@@ -167,18 +176,33 @@ class Outlook:
         previous, admitted = former(before, self.site.state)
         filling = self._filling(previous.declared, admitted, locked=locked)
         assert before.current is not None
-        rules = self._judge(before.current.declared, admitted, "rollback")
+        rules = self._judge(before.current.declared, admitted, "rollback", before)
         return plan_rollback(
             before, self.site.state, self._seen(previous.declared, None), self._clock(), filling, rules
         )
 
     def _judge(
-        self, environment: Environment, admitted: Admitted, action: Literal["apply", "rollback"]
+        self, environment: Environment, admitted: Admitted, action: Literal["apply", "rollback"], before: State
     ) -> tuple[Verdict, ...]:
-        """What the policy of an environment says of a release; of a rollback, the policy of what serves."""
+        """What the policy of an environment says of a release; of a rollback, the policy of what serves.
+
+        A declaration cannot do away with the policy that what serves was deployed under: both must pass, unless this
+        very command says that another source, or another policy of it, is to govern from now on (`take_over`).
+        """
+        former = before.current.declared if before.current else None
+        rules = self._verdicts(environment, admitted, action, before)
+        if former is None or former.policy in ("none", environment.policy) or self._take_over:
+            return rules
+        return (*self._verdicts(replace(environment, policy=former.policy), admitted, action, before), *rules)
+
+    def _verdicts(
+        self, environment: Environment, admitted: Admitted, action: Literal["apply", "rollback"], before: State
+    ) -> tuple[Verdict, ...]:
         if environment.policy == "none":
             return NO_RULES
         state, reference = self.site.state, self.site.reference(self._clock())
+        if before.current:
+            reference = max(reference, before.current.time)
         asked = environment.policy.signers
         facts = Facts(
             action=action,
@@ -213,7 +237,7 @@ class Outlook:
 
     def _as_deployed(self, deployed: Deployed, admitted: Admitted, *, deep: bool) -> tuple[Deployable, bool]:
         """A deployment with what was filled in it, and whether that could be made again: a secret may be another."""
-        deployable = replace(self._deployable(admitted), variant=deployed.variant)
+        deployable = replace(self._deployable(admitted), variant=deployed.variant, revision=deployed.revision)
         if not deployed.variant or not deep:
             return deployable, True
         with contextlib.suppress(UsageError):

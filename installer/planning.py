@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any, Literal
 
+import msgspec
+
+from sealift import strict_json
+from sealift.digest import sha256
 from sealift.errors import UsageError
 
 from . import versions
@@ -17,6 +21,9 @@ from .policy import NO_RULES, Verdict
 from .state import Admitted
 from .state import State as SiteState
 from .targets import Sight
+
+_REVISION = 12
+"""Hexadecimal digits of a revision."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -146,6 +153,34 @@ def former(before: State, site: SiteState) -> tuple[Deployed, Admitted]:
     return previous, admitted
 
 
+def goal(environment: Environment, admitted: Admitted, before: State, filling: Filling, now: datetime) -> Deployed:
+    """What an apply leads to.
+
+    The same release at targets whose settings are others is a revision of its own: it is staged beside the one that
+    serves, which stays what a return leads to.
+    """
+    deployed = Deployed(
+        release=admitted.name,
+        version=admitted.version,
+        manifest=admitted.part.release.sha256,
+        environment=dict(environment.declared),
+        time=now,
+        variant=filling.variant,
+    )
+    current = before.current
+    if current is None or msgspec.structs.replace(current, revision="").identity != deployed.identity:
+        return deployed
+    revision = current.revision
+    old, new = (_targets(each) for each in (current.environment, environment.declared))
+    if old - new and new - old:
+        revision = sha256(b"\n".join([revision.encode(), *sorted(new)]))[:_REVISION]
+    return msgspec.structs.replace(deployed, revision=revision)
+
+
+def _targets(declared: Mapping[str, Any]) -> set[bytes]:
+    return {strict_json.canonical(target) for target in declared.get("targets", ())}
+
+
 def plan_apply(
     environment: Environment,
     before: State,
@@ -170,14 +205,7 @@ def plan_apply(
         UsageError: the release was not admitted.
     """
     admitted = wanted(environment, site)
-    deployed = Deployed(
-        release=admitted.name,
-        version=admitted.version,
-        manifest=admitted.part.release.sha256,
-        environment=dict(environment.declared),
-        time=now,
-        variant=filling.variant,
-    )
+    deployed = goal(environment, admitted, before, filling, now)
     steps = _steps(deployed, seen)
     serving = before.current
     again = serving is not None and serving.identity == deployed.identity
@@ -222,6 +250,7 @@ def plan_rollback(
         environment=previous.environment,
         time=now,
         variant=filling.variant,
+        revision=previous.revision,
     )
     return Plan(
         action="rollback",

@@ -86,6 +86,8 @@ class Record(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
     """The release that runs in each slot."""
     leading: str | None = None
     """The slot that the traffic was last moved to."""
+    was: dict[str, dict[str, int]] = {}
+    """How the traffic was shared out when a release was made ready, by the words that `current` had for it."""
 
 
 class Slots:
@@ -159,8 +161,10 @@ class Slots:
             name = next((each for each in idle if each != record.leading), idle[0])
         slot = self._slots[name]
         fresh = self._held(slot, record) != identity
+        words = self.current()
+        was = {words: dict(shares)} if words is not None and " " in words and any(shares.values()) else {}
         staged = [target.stage(deployable, former) for target in slot.targets]
-        self._keep(msgspec.structs.replace(record, staged={**record.staged, name: identity}))
+        self._keep(msgspec.structs.replace(record, staged={**record.staged, name: identity}, was=was))
         if fresh or (name == record.leading and shares.get(name) != 100):
             self._led.add(identity)
         return Staged(
@@ -211,6 +215,12 @@ class Slots:
             return
         shares = self._balancer.shares() or {}
         name = self._slot_of(identity, self._record(), shares)
+        if name is None and identity in (was := self._record().was):
+            self._balancer.share_out({slot: was[identity].get(slot, 0) for slot in self._slots})
+            return
+        if name is None and identity == _UNSETTLED and (leading := self._record().leading) in self._slots:
+            self._balancer.share_out({**dict.fromkeys(self._slots, 0), str(leading): 100})
+            return
         if name is None:
             raise StoreError(f"no slot was made ready for {identity}", hint="apply it again")
         self._run(self._slots[name], identity)

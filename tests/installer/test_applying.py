@@ -24,6 +24,7 @@ from installer import commands
 from installer.applying import Installation
 from installer.deployments import Journal, Phase
 from installer.environment import Environment, load
+from installer.targets.directory import Directory
 from sealift.errors import DeployError, SealiftError, StoreError, StrandedError, UsageError
 from sealift.progress import Silent
 
@@ -506,6 +507,36 @@ def test_what_cannot_be_returned_needs_a_person(
     (site.srv / "current").rmdir()
     outcome = site.installation.apply(load(site.environment("1.0.0")))
     assert "shop@1.0.0 serves" in (outcome.recovered or "")
+    assert _unchanged(site)
+
+
+def test_a_target_that_fails_in_any_way_does_not_keep_the_others_from_returning(
+    site: Isolated, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """96: whatever the last one raises, the first is returned, and a person is told of the other."""
+    other = site.root / "other"
+    two = f"  - kind: directory\n    path: {other}\n"
+    site.apply("1.0.0", target=two)
+    activate = Directory.activate
+
+    def broken(self: Directory, identity: str | None) -> None:
+        if self.place == str(other) and identity and identity.startswith("1.0.0"):
+            raise ValueError("no JSON")
+        activate(self, identity)
+
+    monkeypatch.setattr(Directory, "activate", broken)
+    with pytest.raises(StrandedError, match="no JSON"):
+        site.apply("1.1.0", target=two, more="health: [{command: [/bin/false], retries: 0}]\n")
+    assert serving(site) == "1.0.0"
+    monkeypatch.undo()
+    site.apply("1.1.0", target=two)
+    assert serving(site) == "1.1.0"
+
+
+def test_two_targets_at_one_place_are_refused(site: Isolated) -> None:
+    """The second would undo what the first did."""
+    with pytest.raises(UsageError, match="two targets directory at"):
+        site.apply("1.1.0", target=f"  - {{kind: directory, path: {site.srv}, reuse: none}}\n")
     assert _unchanged(site)
 
 

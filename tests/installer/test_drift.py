@@ -15,6 +15,7 @@ from worlds import Connected, Isolated
 from installer.applying import Installation
 from installer.cli import PROGRAM
 from installer.environment import load
+from sealift.errors import DeployError
 from sealift.progress import Silent
 
 
@@ -61,8 +62,8 @@ def test_a_deep_plan_says_what_it_would_repair_and_touches_nothing(
     assert site.fingerprint_of_everything() == before
 
 
-def test_other_settings_of_a_target_are_looked_at_closely(site: Isolated, connected: Connected) -> None:
-    """The folder bears the right name, and holds what was declared before."""
+def test_other_settings_of_a_target_are_another_deployment(site: Isolated, connected: Connected) -> None:
+    """It is staged beside the one that serves, and a failure leaves that one as it was; a rollback returns to it."""
     spec = connected.root / "two.yaml"
     (connected.root / "other").mkdir()
     (connected.root / "other/file.txt").write_text("other\n")
@@ -80,6 +81,17 @@ def test_other_settings_of_a_target_are_looked_at_closely(site: Isolated, connec
             "[web, other]": {"web", "other"},
         }
         assert there == wanted[names]
+    failing = f"{{kind: directory, path: {site.srv}, artifacts: [other]}}"
+    path = site.root / "environment.yaml"
+    path.write_text(
+        f'environment: plant-7\nrelease: shop\nversion: "1.1.0"\ntargets:\n  - {failing}\npolicy: none\n'
+        "health: [{command: [/bin/false], retries: 0}]\n"
+    )
+    with pytest.raises(DeployError):
+        site.installation.apply(load(path))
+    assert {path.name for path in (site.srv / "current").iterdir()} == {"web", "other"}
+    site.installation.rollback("plant-7")
+    assert {path.name for path in (site.srv / "current").iterdir()} == {"file.txt"}
 
 
 @pytest.mark.parametrize("side", ["before", "after"])

@@ -320,3 +320,31 @@ def test_every_kind_of_target_gets_what_is_filled_in(
     secret.unlink()
     problems = [problem for _, problem in guarded.installation.inspect(current, deep=True)]
     assert all("a secret is another one now, or cannot be had" in (problem or "") for problem in problems)
+
+
+def test_a_program_that_prints_a_secret_is_masked(guarded: Isolated, secret: Path, tmp_path: Path) -> None:
+    """103: neither the message nor the ledger shows it."""
+    hook = tmp_path / "hook"
+    hook.write_text(f"#!/bin/sh\ncat {secret}; exit 1\n")
+    hook.chmod(0o755)
+    text = f"{_with(secret)}hooks: {{after-switch: [{{run: [{hook}]}}]}}\n"
+    with pytest.raises(DeployError) as caught:
+        deploy(guarded, text=text)
+    assert "<secret db>" in caught.value.message
+    assert SECRET not in caught.value.message
+    assert SECRET not in (guarded.folder / "ledger.jsonl").read_text()
+
+
+def test_no_secret_is_looked_for_where_a_policy_refuses(guarded: Isolated, tmp_path: Path) -> None:
+    """A program that gives a secret runs only for what may be deployed."""
+    program = tmp_path / "program"
+    program.write_text(f"#!/bin/sh\ntouch {tmp_path}/ran; echo secret\n")
+    program.chmod(0o755)
+    path = guarded.environment("1.0.0", more=f"values: {{host: a}}\nsecrets: {{db: {{command: [{program}]}}}}\n")
+    allowed = path.read_text()
+    path.write_text(allowed.replace("policy: none", "policy: {minimum-version: '2'}"))
+    assert guarded.installation.plan(load(path)).refused
+    assert not (tmp_path / "ran").exists()
+    path.write_text(allowed)
+    assert not guarded.installation.plan(load(path)).refused
+    assert (tmp_path / "ran").exists()

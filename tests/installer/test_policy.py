@@ -305,3 +305,25 @@ def test_all_targets_that_cannot_be_looked_at_are_named(site: Isolated, tmp_path
     with pytest.raises(UsageError, match=f"2 targets cannot be looked at: {tmp_path}/one .*; {tmp_path}/two"):
         Installation(site.site, workers=1, progress=Silent(), clock=lambda: site.now).apply(declared)
     assert serving(site) == "1.0.0"
+
+
+def test_a_declaration_cannot_do_away_with_the_policy_of_what_serves(site: Isolated) -> None:
+    """Both must pass; that another policy is to count from now on is said by `--take-over`."""
+    site.installation.apply(load(_environment(site, "1.0.0", "{releases: ['shop@1.0.*']}")))
+    without = load(_environment(site, "1.1.0", "none"))
+    with pytest.raises(PolicyError, match="releases"):
+        site.installation.apply(without)
+    assert serving(site) == "1.0.0"
+    work = Installation(site.site, workers=1, progress=Silent(), clock=lambda: site.now, take_over=True)
+    work.apply(without)
+    assert serving(site) == "1.1.0"
+
+
+def test_a_clock_that_went_back_counts_from_the_last_deployment_on(site: Isolated) -> None:
+    """A freeze is not left by winding the clock back to before it."""
+    policy = "{freeze: [{from: '2026-05-01T00:00Z', until: '2026-06-01T00:00Z'}]}"
+    later = replace(site, now=datetime(2026, 6, 2, tzinfo=UTC))
+    later.installation.apply(load(_environment(later, "1.0.0", policy)))
+    back = replace(site, now=datetime(2026, 5, 2, tzinfo=UTC))
+    back.installation.apply(load(_environment(back, "1.1.0", policy)))
+    assert serving(site) == "1.1.0"

@@ -197,6 +197,23 @@ def test_no_request_fails_during_a_switch_a_return_and_a_kill(proxy: Front, site
     assert load_.failed == 0
 
 
+def test_a_held_canary_whose_promotion_fails_stays_as_it_was(haproxy: Front, site: Isolated) -> None:
+    """Both go on with their shares, and once the cause is mended the same command goes through."""
+    _apply(site, haproxy, "1.0.0")
+    held = "  steps: [{share: 10, seconds: 0}]\n  hold: 25\n"
+    _apply(site, haproxy, "1.1.0", "canary", held)
+    more = "  steps: [{share: 50, seconds: 0}]\n"
+    path = _environment(site, haproxy, "1.1.0", "canary", more)
+    path.write_text(path.read_text() + "health: [{command: [/bin/false], retries: 0}]\n")
+    with pytest.raises(DeployError, match="health check /bin/false"):
+        site.installation.apply(load(path))
+    assert "(25 %)" in (_serving(site) or "")
+    _apply(site, haproxy, "1.1.0", "canary", more)
+    assert (_serving(site) or "").startswith("1.1.0-")
+    site.installation.rollback("plant-7")
+    assert haproxy.get() == "1.0.0\n"
+
+
 def test_haproxy_that_was_restarted_goes_on_as_it_was(haproxy: Front, site: Isolated) -> None:
     """By the state file that is kept for it."""
     _apply(site, haproxy, "1.0.0")
