@@ -58,7 +58,9 @@ def deep_option(function: Function) -> Function:
 def take_over_option(function: Function) -> Function:
     """Give a command `--take-over`."""
     return click.option(
-        "--take-over", is_flag=True, help="Let this and its policy govern the environment from now on, whatever did before."
+        "--take-over",
+        is_flag=True,
+        help="Let this and its policy govern the environment from now on, whatever did before.",
     )(function)
 
 
