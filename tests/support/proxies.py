@@ -149,7 +149,7 @@ def front(kind: Kind, folder: Path, srv: Path) -> Iterator[Front]:
         f"#!/bin/sh\nset -e\ncd {folder}/$1\n"
         f'root=$(readlink -f {srv}/$1/current)\nsed "s,ROOT,$root," template >nginx.conf\n'
         "if [ -e nginx.pid ]; then kill $(cat nginx.pid); while [ -e nginx.pid ]; do sleep 0.02; done; fi\n"
-        "exec /usr/sbin/nginx -c $PWD/nginx.conf\n"
+        "setsid --wait /usr/sbin/nginx -c $PWD/nginx.conf\n"
     )
     made.start.chmod(0o755)
     try:
