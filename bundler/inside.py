@@ -16,7 +16,7 @@ from sealift.content import Chunks, Content
 from sealift.deflating import Way, probe
 from sealift.durable import storing
 from sealift.errors import IntegrityError
-from sealift.recipe import Recipe, Setting
+from sealift.recipe import PIECES_MAX, RUNS_MAX, Recipe, Setting
 from sealift.stretch import Stretch
 
 from .cutting import Sealed
@@ -103,6 +103,9 @@ def parcel(asked: Asked, contents: Sequence[Content], chunks: Chunks, folder: Pa
     planned = plan(file, asked.numbers, sizes, asked.wanted, old)
     if planned is None:
         return None
+    source = tuple(_runs(asked.base, asked.old)) if planned.old else ()
+    if len(source) > RUNS_MAX or sum(count for _, _, count in source) > PIECES_MAX:
+        return None
     size = sum(each for each, want in zip(sizes, asked.wanted, strict=True) if want)
     place = folder / f"inflated.{os.getpid()}.{asked.numbers[0]}"
     found: list[Piece] = []
@@ -128,7 +131,7 @@ def parcel(asked: Asked, contents: Sequence[Content], chunks: Chunks, folder: Pa
         inflated=planned.inflated,
         makes=tuple(planned.makes),
         pieces=tuple(planned.pieces),
-        source=tuple(_runs(asked.base, asked.old)) if planned.old else (),
+        source=source,
         old=tuple(planned.old),
         ways=tuple(planned.ways),
         frames=tuple(found),
