@@ -117,11 +117,10 @@ def checked(
 
     def loose() -> Iterator[Patch]:
         nonlocal frames
-        for each in _lines(compressed, blob):
+        for each in _lines(compressed, blob, lambda recipe: recipe.check(sizes, held, bases)):
             if isinstance(each, Setting):
                 _check_probe(each)
             elif isinstance(each, Inflated):
-                each.recipe.check(sizes, held, bases)
                 waiting.append(each)
                 yield from each.patches
             else:
@@ -173,8 +172,10 @@ def outline(compressed: bytes, blob: ListingBlob) -> Iterator[Patch | Inflated]:
     return (each for each in _lines(compressed, blob) if not isinstance(each, Setting))
 
 
-def _lines(compressed: bytes, blob: ListingBlob) -> Iterator[Patch | Setting | Inflated]:
-    """The lines of a difference; each recipe with its frames."""
+def _lines(
+    compressed: bytes, blob: ListingBlob, admit: Callable[[Recipe], None] = lambda recipe: None
+) -> Iterator[Patch | Setting | Inflated]:
+    """The lines of a difference; each recipe with its frames, once `admit` did not refuse it."""
     ways: list[Way] = []
     listed = lines(compressed, blob, KIND)
     for line in listed:
@@ -188,6 +189,7 @@ def _lines(compressed: bytes, blob: ListingBlob) -> Iterator[Patch | Setting | I
         elif line.startswith(b'{"makes"'):
             recipe = _decoded(line, Recipe)
             recipe.check_form(len(ways))
+            admit(recipe)
             patches = tuple(_patch(each) for each in islice(listed, recipe.frames))
             if any(patch.chunks or patch.reference for patch in patches) or len(patches) != recipe.frames:
                 raise MalformedError("a recipe lacks a frame, or one that is no material is among them")
