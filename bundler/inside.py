@@ -12,6 +12,7 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
+from sealift.allowance import of_recipe, of_reference
 from sealift.content import Chunks, Content
 from sealift.deflating import Way, probe
 from sealift.durable import storing
@@ -70,6 +71,22 @@ class Parcel(NamedTuple):
     frames: tuple[Piece, ...]
     file: str
     """Where the content of the frames lies."""
+
+    @property
+    def cost(self) -> int:
+        """Bytes that a reader charges for it (see `sealift.allowance`)."""
+        windows = sum(of_reference(frame.size, sum(frame.window[1:])) for frame in self.frames)
+        return of_recipe(self.makes, self.pieces, self.source, self.old) + windows
+
+    def drop(self) -> None:
+        """Take the file away.
+
+        Raises:
+            StoreError: the disk refuses.
+        """
+        place = Path(self.file)
+        with storing(place):
+            place.unlink()
 
 
 def likely(path: str, size: int) -> bool:

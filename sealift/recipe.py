@@ -14,6 +14,7 @@ from collections.abc import Iterable, Iterator, Sequence
 
 import msgspec
 
+from .allowance import of_recipe
 from .deflating import Way
 from .digest import check_form
 from .errors import MalformedError
@@ -101,6 +102,11 @@ class Recipe(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
     def material(self) -> int:
         """Bytes of its material."""
         return sum(piece[0] for piece in self.pieces)
+
+    @property
+    def cost(self) -> int:
+        """Bytes that it is charged (see `sealift.allowance`), without its frames' windows."""
+        return of_recipe(self.makes, self.pieces, self.source, self.old)
 
     def check(self, sizes: Sequence[int], seen: bytearray, bases: Sequence[Sequence[int]]) -> None:
         """Refuse what does not fit to the release and its bases, or refers to more than a reader grants.

@@ -100,13 +100,14 @@ def former(place: int, value: int) -> Callable[[Line], object]:
         (lambda line: line["source"].extend([[0, 0, 1]] * 1024), "more than 1024 runs"),
         (lambda line: line["makes"].insert(0, [-1, 1 << 50]), "does not make the bytes of its chunks, or drops"),
         (lambda line: line.update(source=[[0, 0, 1000]] * 1000), "refers to more than 262144 chunks"),
+        (lambda line: line["old"].extend([[0, 1]] * 17_000), "refers to more of its bases"),
         (lambda line: line.update(frames=3), "more frames than its material needs"),
     ],
     ids=[
         "a member without bound", "a bomb", "a deflated form without bound", "pieces without bound",
         "an old member without bound", "the same again and again", "small members again and again",
         "runs of chunks", "runs of the source", "a hole without bound", "the base again and again",
-        "frames of a few bytes",
+        "places of the base", "frames of a few bytes",
     ],
 )  # fmt: skip
 @pytest.mark.usefixtures("costless")
