@@ -12,11 +12,12 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
+from sealift.allowance import of_recipe, of_reference
 from sealift.content import Chunks, Content
 from sealift.deflating import Way, probe
 from sealift.durable import storing
 from sealift.errors import IntegrityError
-from sealift.recipe import Recipe, Setting
+from sealift.recipe import PIECES_MAX, RUNS_MAX, Recipe, Setting
 from sealift.stretch import Stretch
 
 from .cutting import Sealed
@@ -71,6 +72,22 @@ class Parcel(NamedTuple):
     file: str
     """Where the content of the frames lies."""
 
+    @property
+    def cost(self) -> int:
+        """Bytes that a reader charges for it (see `sealift.allowance`)."""
+        windows = sum(of_reference(frame.size, sum(frame.window[1:])) for frame in self.frames)
+        return of_recipe(self.makes, self.pieces, self.source, self.old) + windows
+
+    def drop(self) -> None:
+        """Take the file away.
+
+        Raises:
+            StoreError: the disk refuses.
+        """
+        place = Path(self.file)
+        with storing(place):
+            place.unlink()
+
 
 def likely(path: str, size: int) -> bool:
     """Whether a file may be an archive, by its name; a worker looks at its content."""
@@ -103,6 +120,9 @@ def parcel(asked: Asked, contents: Sequence[Content], chunks: Chunks, folder: Pa
     planned = plan(file, asked.numbers, sizes, asked.wanted, old)
     if planned is None:
         return None
+    source = tuple(_runs(asked.base, asked.old)) if planned.old else ()
+    if len(source) > RUNS_MAX or sum(count for _, _, count in source) > PIECES_MAX:
+        return None
     size = sum(each for each, want in zip(sizes, asked.wanted, strict=True) if want)
     place = folder / f"inflated.{os.getpid()}.{asked.numbers[0]}"
     found: list[Piece] = []
@@ -128,7 +148,7 @@ def parcel(asked: Asked, contents: Sequence[Content], chunks: Chunks, folder: Pa
         inflated=planned.inflated,
         makes=tuple(planned.makes),
         pieces=tuple(planned.pieces),
-        source=tuple(_runs(asked.base, asked.old)) if planned.old else (),
+        source=source,
         old=tuple(planned.old),
         ways=tuple(planned.ways),
         frames=tuple(found),

@@ -16,6 +16,7 @@ from itertools import chain, islice
 from pathlib import Path
 from typing import NamedTuple, TypeVar
 
+from sealift.allowance import Allowance, of_reference
 from sealift.content import Chunks, Content
 from sealift.crew import Body, Channel, Crew
 from sealift.difference import KIND, TREE_KIND, From, edits
@@ -131,7 +132,7 @@ def difference(
     try:
         with Crew(workers, patcher(contents, level, folder)) as crew:
             tasks = Regions(fresh, olds, held, matching, reader, inflate=inflate).tasks(_paths(new))
-            referring, inside = _carry_out(crew, tasks, packs, progress)
+            referring, inside = _carry_out(crew, tasks, _Means(carried, fresh, olds), packs, progress)
         index, blobs = packs.finish()
     finally:
         packs.abandon()
@@ -144,7 +145,32 @@ def difference(
     )
 
 
-def _carry_out(crew: Crew, tasks: Iterator[Task | Inside], packs: Packs, progress: Progress) -> tuple[int, Inflations]:
+class _Means:
+    """What the difference may ask of a reader: frames as they are begun, archives once they are made.
+
+    Both have an allowance of their own, so that the number of workers changes nothing.
+    """
+
+    def __init__(self, new: int, fresh: Content, olds: Sequence[Content]) -> None:
+        self._fresh, self._olds = fresh, olds
+        self._outside, self._inside = Allowance(new), Allowance(new)
+
+    def frame(self, task: Task) -> Task:
+        """The same task, but without a reference where it is too much."""
+        numbers, reference = task
+        size = sum(self._fresh.sizes[number] for number in numbers)
+        amount = sum(self._olds[base].sizes[number] for base, number in reference)
+        granted = self._outside.grants(of_reference(size, amount, sum(1 for _ in _runs(reference))))
+        return task if granted else (numbers, [])
+
+    def archive(self, made: Parcel) -> bool:
+        """Whether an archive may travel inflated."""
+        return self._inside.grants(made.cost)
+
+
+def _carry_out(
+    crew: Crew, tasks: Iterator[Task | Inside], means: _Means, packs: Packs, progress: Progress
+) -> tuple[int, Inflations]:
     """Write what workers make of the tasks; return what refers to the bases, and what is inflated.
 
     They are written in their order, but for archives that travel as they are, whose tasks come last.
@@ -153,9 +179,13 @@ def _carry_out(crew: Crew, tasks: Iterator[Task | Inside], packs: Packs, progres
     inside = Inflations()
     settings = Settings(packs)
     refused: list[Inside] = []
-    plain = (task for each in refused for task in each.otherwise())
-    for task, made in chain(_in_order(crew, tasks), _in_order(crew, plain)):
+    begun = (task if isinstance(task, Inside) else means.frame(task) for task in tasks)
+    plain = (means.frame(task) for each in refused for task in each.otherwise())
+    for task, made in chain(_in_order(crew, begun), _in_order(crew, plain)):
         if isinstance(task, Inside):
+            if isinstance(made, Parcel) and not means.archive(made):
+                made.drop()
+                made = None
             if not isinstance(made, Parcel):
                 refused.append(task)
                 continue

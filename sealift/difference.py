@@ -19,6 +19,7 @@ import zstandard
 from . import frame as frames
 from . import index as indexes
 from . import subtraction as subtractions
+from .allowance import Allowance, of_reference
 from .deflating import Way, probe
 from .digest import check_form
 from .errors import IntegrityError, MalformedError
@@ -114,14 +115,25 @@ def checked(
         MalformedError: a frame overlaps, leaves a gap, or refers to what no base has.
     """
     frames = 0
+    new = sum(size for size, there in zip(sizes, held, strict=True) if not there)
+    outside, inside = Allowance(new), Allowance(new)
+
+    def charge(allowance: Allowance, cost: int) -> None:
+        if not allowance.grants(cost):
+            raise MalformedError("the difference refers to more of its bases than what it brings allows")
+
+    def admit(recipe: Recipe) -> None:
+        recipe.check(sizes, held, bases)
+        charge(inside, recipe.cost)
 
     def loose() -> Iterator[Patch]:
         nonlocal frames
-        for each in _lines(compressed, blob):
+        for each in _lines(compressed, blob, admit):
             if isinstance(each, Setting):
                 _check_probe(each)
             elif isinstance(each, Inflated):
-                each.recipe.check(sizes, held, bases)
+                for patch in each.patches:
+                    charge(inside, of_reference(patch.size, sum(patch.window[1:])))
                 waiting.append(each)
                 yield from each.patches
             else:
@@ -135,11 +147,13 @@ def checked(
                 yield waiting.pop()
                 frames = 0
             continue
-        _check_reference(patch, bases)
+        reference = _check_reference(patch, bases)
+        charge(outside, of_reference(patch.size, reference, len(patch.reference)))
         yield patch
 
 
-def _check_reference(patch: Patch, bases: Sequence[Sequence[int]]) -> None:
+def _check_reference(patch: Patch, bases: Sequence[Sequence[int]]) -> int:
+    """Refuse what it must not refer to; return the bytes that it refers to."""
     if len(patch.reference) > RUNS_MAX:
         raise MalformedError(f"a frame of the difference refers to more than {RUNS_MAX} runs of chunks")
     amount = 0
@@ -153,6 +167,7 @@ def _check_reference(patch: Patch, bases: Sequence[Sequence[int]]) -> None:
         raise MalformedError(f"a frame of the difference refers to less than {REFERENCE_MIN} bytes")
     if patch.subtraction:
         subtractions.check_sizes(patch.subtraction, patch.size)
+    return amount
 
 
 def _check_probe(setting: Setting) -> None:
@@ -173,8 +188,10 @@ def outline(compressed: bytes, blob: ListingBlob) -> Iterator[Patch | Inflated]:
     return (each for each in _lines(compressed, blob) if not isinstance(each, Setting))
 
 
-def _lines(compressed: bytes, blob: ListingBlob) -> Iterator[Patch | Setting | Inflated]:
-    """The lines of a difference; each recipe with its frames."""
+def _lines(
+    compressed: bytes, blob: ListingBlob, admit: Callable[[Recipe], None] = lambda recipe: None
+) -> Iterator[Patch | Setting | Inflated]:
+    """The lines of a difference; each recipe with its frames, once `admit` did not refuse it."""
     ways: list[Way] = []
     listed = lines(compressed, blob, KIND)
     for line in listed:
@@ -188,6 +205,7 @@ def _lines(compressed: bytes, blob: ListingBlob) -> Iterator[Patch | Setting | I
         elif line.startswith(b'{"makes"'):
             recipe = _decoded(line, Recipe)
             recipe.check_form(len(ways))
+            admit(recipe)
             patches = tuple(_patch(each) for each in islice(listed, recipe.frames))
             if any(patch.chunks or patch.reference for patch in patches) or len(patches) != recipe.frames:
                 raise MalformedError("a recipe lacks a frame, or one that is no material is among them")

@@ -14,6 +14,7 @@ from collections.abc import Iterable, Iterator, Sequence
 
 import msgspec
 
+from .allowance import of_recipe
 from .deflating import Way
 from .digest import check_form
 from .errors import MalformedError
@@ -31,6 +32,10 @@ PIECES_MAX = 1 << 18
 """Pieces of material at most, and as many of old material."""
 RUNS_MAX = 1024
 """Runs of chunks at most."""
+FRAMES_MAX = 1 << 16
+"""Frames of a recipe at most."""
+FRAME_MIN = 64 << 10
+"""Bytes of material for each frame at least, but for one of them."""
 
 
 class Setting(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -98,6 +103,11 @@ class Recipe(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
         """Bytes of its material."""
         return sum(piece[0] for piece in self.pieces)
 
+    @property
+    def cost(self) -> int:
+        """Bytes that it is charged (see `sealift.allowance`), without its frames' windows."""
+        return of_recipe(self.makes, self.pieces, self.source, self.old)
+
     def check(self, sizes: Sequence[int], seen: bytearray, bases: Sequence[Sequence[int]]) -> None:
         """Refuse what does not fit to the release and its bases, or refers to more than a reader grants.
 
@@ -123,6 +133,8 @@ class Recipe(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
         """
         if not self.frames > 0 or not 0 < len(self.pieces) <= PIECES_MAX or len(self.old) > PIECES_MAX:
             raise MalformedError("a recipe has no frames, or more pieces than a reader takes")
+        if self.frames > min(FRAMES_MAX, self.material // FRAME_MIN + 1):
+            raise MalformedError("a recipe has more frames than its material needs")
         for piece in self.pieces:
             if len(piece) not in (1, 3) or piece[0] < 1:
                 raise MalformedError("a recipe has a piece of no known form")
@@ -139,6 +151,8 @@ class Recipe(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
             raise MalformedError(f"a recipe makes no chunks, or more than {RUNS_MAX} runs of them")
         if len(self.source) > RUNS_MAX:
             raise MalformedError(f"a recipe refers to more than {RUNS_MAX} runs of chunks")
+        if sum(max(count, 0) for _, _, count in self.source) > PIECES_MAX:
+            raise MalformedError(f"a recipe refers to more than {PIECES_MAX} chunks")
 
     def _check_chunks(self, sizes: Sequence[int], seen: bytearray) -> None:
         made = 0

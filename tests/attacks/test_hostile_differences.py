@@ -11,8 +11,11 @@ import pytest
 from spoiling import Lines, first, refused, spoil
 from worlds import Connected, Isolated, program, sample
 
+from sealift.difference import KIND, Patch, checked
 from sealift.errors import IntegrityError, MalformedError, StoreError
+from sealift.listing import Blob, packed
 from sealift.manifest import Part
+from sealift.recipe import Recipe
 
 
 @pytest.fixture
@@ -221,3 +224,52 @@ def test_a_subtraction_that_says_it_is_none(isolated: Isolated, forged: Callable
     """70: its streams are no frame of content."""
     bundle = forged(index=subtracted(lambda line: line.pop("subtraction")))
     refused(isolated, bundle, IntegrityError, "does not hold what the signed|cannot be decompressed")
+
+
+MIB = 1 << 20
+
+
+def bare(size: int, chunks: tuple[tuple[int, int], ...] = (), **more: Any) -> Patch:
+    """A frame that takes one byte."""
+    return Patch(pack=0, offset=0, length=1, size=size, sha256="0" * 64, chunks=chunks, **more)
+
+
+def referring(number: int, reference: tuple[tuple[int, int, int], ...]) -> list[Patch]:
+    """The line of a frame with one chunk of one byte."""
+    return [bare(1, ((number, 1),), reference=reference)]
+
+
+def windows(number: int) -> list[Recipe | Patch]:
+    """The lines of a recipe with frames of one byte that have large windows."""
+    size = MIB // 2
+    frames = [bare(each, window=(0, 8 * MIB)) for each in (size - 8, *[1] * 8)]
+    pieces, old = ((size,),), ((0, 8 * MIB),)
+    return [Recipe(makes=((number, 1),), frames=9, pieces=pieces, source=((0, 0, 1),), old=old), *frames]
+
+
+@pytest.mark.parametrize(
+    ("most", "size", "lines"),
+    [
+        (31, 1, lambda number: referring(number, ((0, 0, 1),))),
+        (16, 1, lambda number: referring(number, ((0, 1, 1),) * 1000)),
+        (4, MIB // 2, windows),
+    ],
+    ids=["large references", "scattered references", "large windows"],
+)
+def test_small_frames_that_refer_to_much(most: int, size: int, lines: Callable[[int], list[Any]]) -> None:
+    """67: what a difference refers to is a multiple of what it brings; what is a little less is taken."""
+
+    def read(count: int) -> None:
+        said = [line for number in range(count) for line in lines(number)]
+        end = 0
+        for position, line in enumerate(said):
+            if isinstance(line, Patch):
+                said[position] = msgspec.structs.replace(line, offset=end)
+                end += 1
+        file, blob, _ = packed(KIND, map(msgspec.json.encode, said))
+        pack = Blob(sha256="0" * 64, length=end)
+        assert len(list(checked(file, blob, [pack], [size] * count, bytearray(count), [[8 * MIB, 8]]))) == count
+
+    read(most)
+    with pytest.raises(MalformedError, match="refers to more of its bases than what it brings allows"):
+        read(most + 1)

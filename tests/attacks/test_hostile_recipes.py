@@ -13,6 +13,8 @@ from spoiling import Lines, refused, spoil
 from worlds import Connected, Isolated
 
 from installer import remaking
+from sealift import difference as differences
+from sealift.difference import Patch
 from sealift.errors import IntegrityError, MalformedError
 
 OLD = [Packed(name=f"pkg/{number}.py", content=prose(number, 30_000)) for number in range(3)]
@@ -97,11 +99,15 @@ def former(place: int, value: int) -> Callable[[Line], object]:
         (lambda line: line["makes"].extend([[0, 1]] * 1024), "more than 1024 runs"),
         (lambda line: line["source"].extend([[0, 0, 1]] * 1024), "more than 1024 runs"),
         (lambda line: line["makes"].insert(0, [-1, 1 << 50]), "does not make the bytes of its chunks, or drops"),
+        (lambda line: line.update(source=[[0, 0, 1000]] * 1000), "refers to more than 262144 chunks"),
+        (lambda line: line["old"].extend([[0, 1]] * 17_000), "refers to more of its bases"),
+        (lambda line: line.update(frames=3), "more frames than its material needs"),
     ],
     ids=[
         "a member without bound", "a bomb", "a deflated form without bound", "pieces without bound",
         "an old member without bound", "the same again and again", "small members again and again",
-        "runs of chunks", "runs of the source", "a hole without bound",
+        "runs of chunks", "runs of the source", "a hole without bound", "the base again and again",
+        "places of the base", "frames of a few bytes",
     ],
 )  # fmt: skip
 @pytest.mark.usefixtures("costless")
@@ -110,6 +116,21 @@ def test_a_recipe_without_bound(
 ) -> None:
     """67: what would inflate, deflate or read without bound is refused before it costs anything."""
     refused(isolated, forged(RECIPE, change), MalformedError, match)
+
+
+@pytest.mark.usefixtures("costless")
+def test_a_refused_recipe_with_many_frames(isolated: Isolated, forged: Forged, monkeypatch: pytest.MonkeyPatch) -> None:
+    """67: a recipe that does not make its chunks is refused before one of its frames is looked at."""
+    bundle = forged(RECIPE, lambda line: line.update(makes=[]))
+    looked = iter(range(1))
+
+    def once(line: bytes) -> Patch:
+        assert next(looked, None) is not None, "the frames are looked at twice: for the form, and for the release"
+        return decode(line)
+
+    decode = differences._patch
+    monkeypatch.setattr(differences, "_patch", once)
+    refused(isolated, bundle, MalformedError, "does not make the bytes of its chunks")
 
 
 def test_more_dropped_than_made(isolated: Isolated, forged: Forged) -> None:

@@ -6,6 +6,8 @@ import random
 import struct
 import zlib
 from collections.abc import Sequence
+from pathlib import Path
+from typing import cast
 
 import pytest
 from archives import Packed, edited, gzipped, prose, zipped
@@ -16,7 +18,9 @@ from worlds import program
 from bundler.archives import units
 from bundler.coding import Coded, Coder
 from bundler.inflating import Plan, frames, plan
+from bundler.inside import Asked, parcel
 from bundler.proving import MISSES, WAYS, Prover
+from sealift.content import Chunks, Content
 from sealift.difference import REFERENCE_MAX, REFERENCE_MIN, Patch, content_of
 from sealift.errors import IntegrityError
 from sealift.making import OldMaterial, make
@@ -326,3 +330,17 @@ def test_proving_gives_up_on_an_archive_of_another_library() -> None:
     assert [prover.way(unit) for unit in parts] == [None] * len(parts)
     fine = zipped([Packed(name="a", content=prose(1, 3000))])
     assert Prover(stretch(fine)).way((units(stretch(fine)) or ())[0]) == WAYS[0]
+
+
+@pytest.mark.parametrize(("step", "travels"), [(1, True), (2, False)], ids=["one run", "many runs"])
+def test_an_old_archive_in_more_runs_than_a_reader_takes(tmp_path: Path, step: int, travels: bool) -> None:
+    """An archive whose old one's chunks lie in too many places travels as it is: no reader would take its recipe."""
+    old, new = (zipped([Packed(name="a.py", content=each)]) for each in (prose(1, 90_000), edited(prose(1, 90_000))))
+    olds, news = cut(old, len(old) // 1100), cut(new, 50_000)
+    shelf = Shelf(news, [olds[number // step] for number in range(step * len(olds))])
+    contents = [Content(), Content()]
+    for content, chunks in zip(contents, shelf.contents, strict=True):
+        content.sizes.extend(map(len, chunks))
+    asked = Asked([*range(len(news))], [True] * len(news), 0, [step * number for number in range(len(olds))])
+    made = parcel(asked, contents, cast("Chunks", shelf), tmp_path, Coder(3).code)
+    assert (made is not None) == travels

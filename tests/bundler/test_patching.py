@@ -6,13 +6,14 @@ import random
 from pathlib import Path
 
 import pytest
-from archives import gzipped
-from worlds import Connected, program, sample
+from archives import Packed, gzipped, prose, zipped
+from worlds import Connected, Isolated, program, sample
 
 from bundler.coding import against
 from bundler.depot import Depot
 from bundler.holding import in_depot
 from bundler.patching import Difference, difference
+from sealift import allowance
 from sealift.errors import UsageError
 from sealift.progress import Silent
 
@@ -149,3 +150,21 @@ def test_a_gzip_file_of_another_name_is_found_by_what_it_holds(connected: Connec
     found = made(connected, {"blobs/0abc": old, "blobs/1abc": other}, {"blobs/f9de": new, "blobs/1abc": other}, level=9)
     assert found.inside.archives == 1
     assert found.size < 2000
+
+
+def test_what_no_reader_would_grant_travels_as_it_is(
+    connected: Connected, isolated: Isolated, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Where the allowance of a difference is used up, its frames and archives refer to nothing, and it is taken."""
+    old = {"a.whl": zipped([Packed(name="a.py", content=prose(1, 90_000))]), "text": prose(2, 50_000)}
+    new = {"a.whl": zipped([Packed(name="a.py", content=edited(prose(1, 90_000)))]), "text": edited(old["text"])}
+    isolated.admit(connected.bundle("1", old))
+    for name in ("RATIO", "SLACK"):
+        monkeypatch.setattr(allowance, name, 0)
+    bundle = connected.bundle("2", new, since=["shop@1"])
+    found = connected.made[bundle.name].carried[0].difference
+    assert found is not None
+    assert (found.referring, found.inside.archives) == (0, 0)
+    isolated.admit(bundle)
+    isolated.apply("2")
+    assert {name: (isolated.srv / "current" / name).read_bytes() for name in new} == new
