@@ -1,6 +1,7 @@
 """Kubernetes manifests of a release, as far as a target must know them: which objects they are about.
 
-They are read only after the release was verified, and still bounded: no aliases, so nothing unfolds.
+They are read only after the release was verified, and still bounded: no aliases, so nothing unfolds. Values may have
+filled them, so what is wrong with one is said by its file and place, and never in its own words.
 """
 
 from __future__ import annotations
@@ -102,8 +103,7 @@ def documents(content: bytes, what: str) -> list[dict[str, Any]]:
             else:
                 found.append(tree)
     except (yaml.YAMLError, UnicodeDecodeError, ValueError) as error:
-        mark = getattr(error, "problem_mark", None)
-        where = f":{mark.line + 1}:{mark.column + 1}" if mark else ""
+        where = _where(getattr(error, "problem_mark", None))
         raise UsageError(f"{what}{where} is no valid yaml", hint="mend the release") from error
     for tree in found:
         object_of(tree, what)
@@ -124,9 +124,18 @@ def object_of(tree: Any, what: str) -> Object:
             f"{what} has a document without apiVersion, kind and metadata.name",
             hint="choose by `artifacts` and `folder`",
         )
-    if bad := [each for each in (*said, namespace) if visible(each) != each or each.startswith("-") or " " in each]:
-        raise UsageError(f"{what} has an object that is called {visible(bad[0])!r}", hint="mend the release")
+    keys = ("apiVersion", "kind", "metadata.name", "metadata.namespace")
+    for key, each in zip(keys, (*said, namespace), strict=True):
+        if visible(each) != each or each.startswith("-") or " " in each:
+            raise UsageError(
+                f"{what} has an object whose {key} begins with a hyphen, or has a space or a control character",
+                hint="mend the release, or the values that fill it",
+            )
     return Object(api=said[0], kind=said[1], namespace=namespace, name=said[2])
+
+
+def _where(mark: Any) -> str:
+    return f":{mark.line + 1}:{mark.column + 1}" if mark else ""
 
 
 def _survey(content: bytes, what: str) -> None:
@@ -136,7 +145,7 @@ def _survey(content: bytes, what: str) -> None:
         depth += isinstance(event, yaml.CollectionStartEvent)
         depth -= isinstance(event, yaml.CollectionEndEvent)
         if isinstance(event, yaml.AliasEvent):
-            raise UsageError(f"{what} has an alias (*{visible(str(event.anchor))})", hint="write it out")
+            raise UsageError(f"{what}{_where(event.start_mark)} has an alias", hint="write it out")
         if nodes > NODES_MAX or depth > DEPTH_MAX:
             raise UsageError(f"{what} holds too many values, or nests them too deep")
 

@@ -24,7 +24,7 @@ from sealift.names import VERSION
 CURRENT, RELEASES = "current", "releases"
 _HERE, _EXCHANGE = -100, 2
 """AT_FDCWD and RENAME_EXCHANGE of Linux."""
-_IDENTITY = re.compile(f"(?:{VERSION.pattern})-[0-9a-f]{{12}}")
+_IDENTITY = re.compile(f"(?:{VERSION.pattern})(?:-[0-9a-f]{{12}}){{1,2}}")
 """What `deployable.identity_of` gives: nothing else in the folder is ours to remove."""
 
 

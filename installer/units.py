@@ -31,6 +31,21 @@ def template_of(unit: str) -> str | None:
     return f"{name}@.{rest.rpartition('.')[2]}" if at else None
 
 
+def base_of(path: str) -> str:
+    """The unit that a file is, or is a drop-in of."""
+    return path.partition("/")[0].removesuffix(".d") if "/" in path else path
+
+
+def is_shared(path: str) -> bool:
+    """Whether a path is a drop-in of all units whose names begin alike (`shop-.service.d/*.conf`)."""
+    return "/" in path and base_of(path).rpartition(".")[0].partition("@")[0].endswith("-")
+
+
+def asked(unit: str) -> str:
+    """What systemd is asked about a unit by: of a template, which it does not answer for, an instance."""
+    return unit.replace("@.", "@sealift.")
+
+
 def concerns(unit: str, paths: Iterable[str]) -> bool:
     """Whether any of these files is the unit's, or its template's, or a drop-in of the one or the other."""
     own = {unit, template_of(unit)}

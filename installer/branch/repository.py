@@ -157,31 +157,42 @@ class Repository:
         Raises:
             DeployError: it cannot be reached, or has other branches and not this one.
         """
-        heads = self._heads(f"refs/heads/{branch}")
-        if not heads:
+        wanted = f"refs/heads/{branch}"
+        head = self._heads(wanted).get(wanted)
+        if head is None:
             if self._heads():
                 raise DeployError(
                     f"{self.url} has no branch {branch}", hint="make it there, or correct `branch` in the environment"
                 )
             return None
-        if self._run(("cat-file", "-e", f"{heads[0]}^{{tree}}")).problem:
-            wanted = f"+refs/heads/{branch}:{_FETCHED}"
-            self.git("fetch", "--quiet", "--no-tags", "--no-write-fetch-head", "--depth=1", self.url, wanted)
+        if self._run(("cat-file", "-e", f"{head}^{{tree}}")).problem:
+            words = ("--quiet", "--no-tags", "--no-write-fetch-head", "--depth=1", self.url, f"+{wanted}:{_FETCHED}")
+            self.git("fetch", *words)
             return self.git("rev-parse", "--verify", _FETCHED).decode().strip()
-        return heads[0]
+        return head
 
-    def _heads(self, *patterns: str) -> list[str]:
+    def _heads(self, *patterns: str) -> dict[str, str]:
+        """The commits there by their whole names; git takes a name that only ends like a pattern as well."""
         listed = self.git("ls-remote", "--heads", self.url, *patterns).decode("utf-8", "replace")
-        found = [line.split("\t")[0] for line in listed.splitlines()]
-        if not all(_OBJECT.fullmatch(each) for each in found):
+        found = [line.partition("\t") for line in listed.splitlines()]
+        if not all(_OBJECT.fullmatch(identity) for identity, _, _ in found):
             raise DeployError(f"{self.url} does not answer as a git repository does")
-        return found
+        return {name: identity for identity, _, name in found}
 
     def push(self, commit: str, branch: str) -> str | None:
-        """Let the branch there stand for a commit, if that rewrites nothing; else say in git's words why not."""
+        """Let the branch there stand for a commit, if that rewrites nothing; else say in git's words why not.
+
+        Raises:
+            DeployError: git takes the name of another branch there for this one's too.
+        """
         outcome = self._run(("push", "--porcelain", "--no-verify", self.url, f"{commit}:refs/heads/{branch}"))
         if outcome.problem is None:
             return None
+        if f"dst refspec refs/heads/{branch} matches more than one" in outcome.output:
+            raise DeployError(
+                f"{self.url} has another branch whose name ends with refs/heads/{branch}, and git pushes to neither",
+                hint="rename or remove it: `git ls-remote --heads` lists them",
+            )
         told = [
             line.split("\t")[-1] for line in outcome.answer.decode("utf-8", "replace").splitlines() if line[:1] == "!"
         ]

@@ -109,6 +109,17 @@ class Podman:
         """
         return {str(each.get("Name")): str(each.get("Status", "unknown")).lower() for each in self._listed("pod", "ps")}
 
+    def tags(self) -> dict[str, str]:
+        """The ID of every image of this user that has a name, by each of its names.
+
+        Raises:
+            DeployError: podman does not say.
+        """
+        images = self._listed("images", "--no-trunc")
+        return {
+            name: str(each.get("Id")).removeprefix("sha256:") for each in images for name in each.get("Names") or ()
+        }
+
     def _listed(self, *words: str) -> list[dict[str, Any]]:
         try:
             found = json.loads(self.ask(*words, "--format=json") or b"[]")

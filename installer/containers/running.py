@@ -82,8 +82,13 @@ class Runner:
         if not self._podman.has_image(image.id):
             self._podman.pull(image.place, image.id, insecure=image.insecure)
 
-    def refuse_foreign(self, new: Running, old: Iterable[Running]) -> None:
-        """Refuse names that others have: containers and pods share them.
+    def refuse_foreign(self, new: Running, old: Iterable[Running], staged: Collection[str]) -> None:
+        """Refuse names that others have: containers and pods share them, and pods know images by theirs.
+
+        Args:
+            new: what is to run.
+            old: what may run as ours.
+            staged: the IDs of the images of our releases, whose names may be given to others.
 
         Raises:
             DeployError: there is one.
@@ -95,6 +100,13 @@ class Runner:
                 raise _foreign("container", name)
             if name in pods and name not in ours:
                 raise _foreign("pod", name)
+        tags = self._podman.tags() if new.pods else {}
+        for image in new.images:
+            if tags.get(image.name, image.id) not in {image.id, *staged}:
+                raise DeployError(
+                    f"{image.name} is the name of another image in podman, which sealift did not bring",
+                    hint=f"podman untag it where nothing needs it: {image.name}",
+                )
 
     def replace(self, old: Collection[tuple[Running, Path]], new: Running, folder: Path, *, anew: bool) -> None:
         """Remove what ran, and start what is to run; with `anew`, all of it.
@@ -127,7 +139,7 @@ class Runner:
                 there = seen.get(container.name)
                 if container.name not in stay and there and there.owner == self._owner:
                     self._podman.ask("rm", "--force", "--ignore", "--time=10", container.name)
-        for image in new.images:
+        for image in new.images if new.pods else ():
             self._podman.ask("tag", image.id, image.name)
         for container in new.containers:
             if container.name not in stay:

@@ -152,7 +152,7 @@ class PodmanTarget:
         files = self._files(deployable)
         running = self._running(natives, files)
         self._keep(deployable.identity, running, files)
-        self._runner.refuse_foreign(running, [each for each, _ in self._old()])
+        self._runner.refuse_foreign(running, [each for each, _ in self._old()], self._brought())
         for image in running.images:
             self._runner.bring(image)
         return Staged(folder=None, written=written)
@@ -278,6 +278,12 @@ class PodmanTarget:
         releases = dict.fromkeys([found.to, found.leaving] if found else [self._shelf.current()])
         return [self._kept(identity) for identity in releases if identity]
 
+    def _brought(self) -> set[str]:
+        """The IDs of the images of all releases that are staged."""
+        with storing(self._shelf.releases):
+            folders = [path for path in self._shelf.releases.iterdir() if (path / FILE).is_file()]
+        return {image.id for folder in folders for image in self._kept(folder.name)[0].images}
+
     def activate(self, identity: str | None) -> None:
         """Let a staged release run, or nothing, and watch it.
 
@@ -290,7 +296,7 @@ class PodmanTarget:
         if identity is None and not old and not broken:
             return
         running, folder = self._kept(identity)
-        self._runner.refuse_foreign(running, [each for each, _ in old])
+        self._runner.refuse_foreign(running, [each for each, _ in old], self._brought())
         for image in running.images:
             self._runner.bring(image)
         self._switching.begin(identity)

@@ -10,6 +10,7 @@ systemd reloads, and what changed is started anew; whatever fails is an error, a
 
 from __future__ import annotations
 
+import os
 import time
 from collections.abc import Collection, Mapping, Sequence
 from pathlib import Path
@@ -35,7 +36,10 @@ SETTLE = 2
 NO_FILE = b"\0"
 """What stands for a link or a folder: no content of a unit."""
 _RUN = "run.json"
-_PROPERTIES = "Id,Names,Type,LoadState,ActiveState,SubState,Result,NRestarts,NeedDaemonReload,UnitFileState"
+_PROPERTIES = (
+    "Id,Names,Type,LoadState,ActiveState,SubState,Result,NRestarts,NeedDaemonReload,UnitFileState,FragmentPath,"
+    "SourcePath,Perpetual"
+)
 _WORDS = 300
 """Characters of a unit's journal that are shown."""
 SCHEMA: Mapping[str, Any] = {
@@ -78,6 +82,8 @@ class _Run(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True
 
     run: tuple[str, ...]
     restart: str
+    filled: bool = False
+    """Whether values filled files of it, whose content is not shown then."""
 
 
 class Systemd:
@@ -115,7 +121,11 @@ class Systemd:
         make_folder(self._shelf.root, mode=0o700)
         self._shelf.prepare()
         files = {path: b"".join(taken.pieces(path)) for path in taken.files}
-        run = _Run(run=tuple(self._settings["run"]), restart=self._settings.get("restart", "changed"))
+        run = _Run(
+            run=tuple(self._settings["run"]),
+            restart=self._settings.get("restart", "changed"),
+            filled=bool(deployable.filled),
+        )
         folder = self._shelf.releases / identity
         if folder.is_dir() and self._staged(identity) == files:
             write_file(folder / _RUN, msgspec.json.encode(run))
@@ -136,6 +146,11 @@ class Systemd:
             raise UsageError(
                 f"{visible(other[0])} of {label} is no unit, and no drop-in (NAME.service.d/*.conf)",
                 hint="choose the units by `artifacts` and `folder`",
+            )
+        if shared := [path for path in taken.files if units.is_shared(path)]:
+            raise UsageError(
+                f"{shared[0]} of {label} is for all units whose names begin alike, also for those of others",
+                hint="give each unit a drop-in of its own",
             )
         if large := [path for path in taken.files if taken.file(path).size > units.SIZE_MAX]:
             raise UsageError(f"{large[0]} of {label} has more than {units.SIZE_MAX} bytes")
@@ -198,6 +213,22 @@ class Systemd:
                     f"{self._units / name} was {'edited' if name in owned else 'not written by sealift'}",
                     hint="move it away, and put what the site changes into a drop-in of its own",
                 )
+        bases = units.order([units.base_of(name) for name in sorted(new)])
+        said = self._show([units.asked(unit) for unit in bases])
+        for unit in bases:
+            about = said.get(units.asked(unit), {})
+            found = about.get("FragmentPath") or about.get("SourcePath")
+            if (found or about.get("Perpetual") == "yes") and not self._is_ours(about, owned):
+                raise DeployError(
+                    f"there is a unit {unit} that sealift did not write{f': {found}' if found else ''}",
+                    hint="rename the release's unit; what changes a unit of others is the site's own drop-in",
+                )
+
+    def _is_ours(self, about: Mapping[str, str], owned: Collection[str]) -> bool:
+        """Whether systemd has read a unit from a file of ours, or from one that is no more in our folder."""
+        folder, name = os.path.split(about.get("FragmentPath", ""))
+        here = bool(folder) and os.path.realpath(folder) == os.path.realpath(self._units)
+        return here and (name in owned or not os.path.lexists(self._units / name))
 
     def activate(self, identity: str | None) -> None:
         """Set the units of a staged release, or remove those that serve; start what changed, and watch it.
@@ -214,14 +245,14 @@ class Systemd:
         new = self._staged(identity) if identity else {}
         self._refuse_foreign(new, owned)
         if identity:
-            self._verify(self._shelf.releases / identity / "units", new)
+            self._verify(self._shelf.releases / identity / "units", new, silent=self._run(identity).filled)
         before, after = self._run(left), self._run(identity)
         changed = [name for name in {*new, *owned} if broken or self._there(name) != new.get(name)]
         self._switching.begin(identity)
         gone = [unit for unit in before.run if unit not in after.run]
         gone += [name for name in owned.keys() - new.keys() if "/" not in name and "@." not in name]
         for unit in units.order(gone):
-            if self._known(unit):
+            if self._may_stop(unit, owned):
                 self._systemctl("disable", "--now", unit)
         self._set(new, owned)
         self._systemctl("daemon-reload")
@@ -232,8 +263,8 @@ class Systemd:
         self._watch(after.run)
         self._switching.end(identity)
 
-    def _verify(self, folder: Path, files: Collection[str]) -> None:
-        """Let systemd itself read the units, before any of them is set."""
+    def _verify(self, folder: Path, files: Collection[str], *, silent: bool) -> None:
+        """Let systemd itself read the units, before any of them is set; with `silent`, keep its words to ourselves."""
         names = [str(folder / name) for name in sorted(files) if "/" not in name]
         if not names:
             return
@@ -245,6 +276,9 @@ class Systemd:
         )
         if outcome.problem:
             words = visible("; ".join(outcome.output.replace(f"{folder}/", "").split("\n")).strip("; "))[:_WORDS]
+            if silent:
+                told = [name for name in map(os.path.basename, names) if name in outcome.output]
+                words = f"{', '.join(told)[:_WORDS]}; its words are not shown: values filled the release's files"
             raise DeployError(f"systemd-analyze verify {outcome.problem}: {words}", hint="mend the release's units")
 
     def _set(self, new: Mapping[str, bytes], owned: Collection[str]) -> None:
@@ -276,8 +310,9 @@ class Systemd:
     def _show(self, names: Sequence[str]) -> dict[str, dict[str, str]]:
         return units.parsed(self._systemctl("show", f"--property={_PROPERTIES}", "--", *names)) if names else {}
 
-    def _known(self, unit: str) -> bool:
-        return self._show([unit]).get(unit, {}).get("LoadState") == "loaded"
+    def _may_stop(self, unit: str, owned: Collection[str]) -> bool:
+        about = self._show([unit]).get(unit, {})
+        return about.get("LoadState") == "loaded" and self._is_ours(about, owned)
 
     def _start(self, word: str, unit: str) -> None:
         try:

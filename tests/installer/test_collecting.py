@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import msgspec
 import pytest
 from shop import admitted, events, serving, shop
@@ -9,8 +11,11 @@ from worlds import NOW, Connected, Isolated
 
 from installer.auditing import audit
 from installer.collecting import Collected, collect
+from installer.deployable import identity_of
 from installer.deployments import Journal
 from installer.environment import load
+from installer.filling import VARIANT
+from installer.shelf import Shelf
 from installer.site import Site
 from sealift.errors import DeployError, IntegrityError, StoreError
 from sealift.progress import Silent
@@ -218,6 +223,17 @@ def test_what_sealift_did_not_deploy_is_never_pruned(site: Isolated) -> None:
     assert (releases / "1.0.0-0123456789ab" / "data").read_text() == "precious"
     assert (releases / "notes.txt").read_text() == "mine"
     assert serving(site) == "1.2.0"
+
+
+def test_a_long_version_with_a_variant_is_pruned(tmp_path: Path) -> None:
+    """However long a version is, the folder of its release with values is known as ours."""
+    shelf = Shelf(tmp_path / "srv")
+    shelf.prepare()
+    identity = identity_of("1" * 60, "0" * 64, "a" * VARIANT)
+    (shelf.releases / identity).mkdir()
+    (shelf.releases / f"{identity}-{'b' * 12}").mkdir()
+    assert shelf.prune(()) == 1
+    assert not (shelf.releases / identity).exists()
 
 
 def test_what_no_release_needs_goes_before_anything_is_recorded(

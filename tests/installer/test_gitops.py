@@ -228,6 +228,23 @@ def test_a_server_that_takes_no_push(place: Place) -> None:
     assert place.log() == ["made by a test"]
 
 
+def test_a_branch_whose_name_ends_alike(place: Place) -> None:
+    """A branch `refs/heads/main` is never taken for `main`, and a push that git finds ambiguous says so."""
+    found = installer_repository.Repository(place.site.root / "git", place.url, {})
+    with found.entered():
+        former = found.fetch("main")
+        assert former is not None
+        head = place.edit("README.md", b"newer")
+        for name in ("a/refs/heads/main", "refs/heads/main"):
+            place.there.git("update-ref", f"refs/heads/{name}", former)
+        assert found.fetch("main") == head
+    with pytest.raises(DeployError, match="another branch whose name ends with refs/heads/main"):
+        place.deploy("1.0")
+    place.there.git("update-ref", "-d", "refs/heads/main")
+    with found.entered(), pytest.raises(DeployError, match="has no branch main"):
+        found.fetch("main")
+
+
 def test_what_people_add_stays(place: Place) -> None:
     """A file of theirs in the same folder is no drift, and outlives our own."""
     place.deploy("1.0")

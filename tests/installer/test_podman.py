@@ -179,6 +179,22 @@ def test_what_is_not_ours_stays(place: Place) -> None:
     assert "other" in place.podman.names()
 
 
+def test_a_name_of_an_image_that_others_use_stays(place: Place) -> None:
+    """Containers give no image a name; for pods one that stands for an image of others is an error before anything."""
+    pods = "pods: {artifacts: [pods]}, settle: 0"
+    place.deploy("1.0")
+    theirs = place.podman.run("commit", "--quiet", "side")
+    for version in ("1.1", "2.0"):
+        place.podman.run("tag", theirs, f"{WEB}:{version}")
+    place.deploy("1.1")
+    place.bring("2.0", box("2.0"), pod=POD.format("2.0"))
+    with pytest.raises(DeployError, match=f"{WEB}:2.0 is the name of another image"):
+        place.deploy("2.0", pods)
+    for version in ("1.1", "2.0"):
+        assert place.podman.run("image", "inspect", "--format={{.Id}}", f"{WEB}:{version}") == theirs
+    assert place.version() == "1.1"
+
+
 def test_drift(place: Place) -> None:
     """What was stopped, replaced or removed is said."""
     place.deploy("1.0")

@@ -45,8 +45,8 @@ class Place:
         self.site = site
         self.machine = machine
 
-    def bring(self, version: str, files: dict[str, bytes]) -> None:
-        self.site.admit(self._connected.bundle(version, files))
+    def bring(self, version: str, files: dict[str, bytes], more: str = "") -> None:
+        self.site.admit(self._connected.bundle(version, files, more=more))
 
     def deploy(self, version: str, run: str = RUN) -> Outcome:
         return self.site.deploy(version, f"{{kind: systemd, path: {self.machine.units}, {run}}}")
@@ -192,6 +192,51 @@ def test_no_link_is_followed(place: Place, name: str) -> None:
     assert not list(elsewhere.iterdir())
 
 
+@pytest.mark.parametrize(
+    "name",
+    [
+        "systemd-journald.service",
+        "systemd-journald.service.d/x.conf",
+        "getty@.service",
+        "system.slice.d/x.conf",
+        "ctrl-alt-del.target",
+    ],
+)
+def test_units_of_the_system_stay(place: Place, name: str) -> None:
+    """What would hide or change a unit that systemd has from elsewhere is an error before anything is done."""
+    unit = units.asked(units.base_of(name))
+    before = [place.machine.show(unit, each) for each in ("FragmentPath", "DropInPaths", "MainPID")]
+    place.bring("3.0", {"side.service": service(), name: service()})
+    with pytest.raises(DeployError, match=r"there is a unit .* that sealift did not write"):
+        place.deploy("3.0", "run: [side.service], settle: 0")
+    assert not list(place.machine.units.iterdir())
+    assert [place.machine.show(unit, each) for each in ("FragmentPath", "DropInPaths", "MainPID")] == before
+
+
+def test_a_unit_of_others_is_not_stopped(place: Place) -> None:
+    """One that the settings let run, and no more, runs on: its file is not the release's."""
+    journal = "systemd-journald.service"
+    place.deploy("1.0", f"run: [shop.service, side.service, {journal}], settle: 0")
+    process = place.pid(journal)
+    place.deploy("1.1", "run: [shop.service], settle: 0")
+    assert (place.pid(journal), place.state("side.service")) == (process, "inactive")
+
+
+def test_values_are_not_in_the_words_of_systemd(place: Place) -> None:
+    """103: what systemd finds wrong in a unit that values filled is said by the unit's name alone."""
+    files = {
+        "units/bad.service": b"[Service]\nType=notify\nExecStart=${{ command }}\n",
+        "units/side.service": service(),
+        "schema.json": b'{"type": "object", "properties": {"command": {"type": "string"}}}',
+    }
+    place.bring("3.0", files, "values:\n  schema: schema.json\n  templates: [units/bad.service]\n")
+    settings = f"path: {place.machine.units}, folder: units, run: [side.service], settle: 0"
+    values = "values: {command: not-absolute-5eal/}\n"
+    with pytest.raises(DeployError, match=r"verify failed .*: bad\.service; its words are not shown") as raised:
+        place.site.deploy("3.0", f"{{kind: systemd, {settings}}}", more=values)
+    assert "5eal" not in str(raised.value)
+
+
 def test_what_people_edit_is_not_lost(place: Place) -> None:
     """An edited unit is drift, and stops the next deployment."""
     place.deploy("1.0")
@@ -215,6 +260,7 @@ def test_a_unit_that_was_stopped_is_drift(place: Place) -> None:
     [
         ({"shop.conf": b""}, "run: []", "is no unit"),
         ({"a/shop.service": b""}, "run: []", "is no unit"),
+        ({"systemd-.service.d/a.conf": b""}, "run: []", "is for all units whose names begin alike"),
         ({"shop.service": b"x" * (1 << 21)}, "run: []", "more than 1048576 bytes"),
         ({"shop.service": service()}, "run: [../shop.service]", "run"),
         ({"shop.service": service()}, "run: ['shop@.service']", "run"),

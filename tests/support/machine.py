@@ -88,7 +88,9 @@ def machine(folder: Path, shared: Path) -> Iterator[Machine]:
     own = [podman, "--root", str(folder / "storage"), "--runroot", state, "--storage-driver", "vfs"]
     name = f"sealift-{os.getpid()}"
     mounts = [f"--volume={source}" for source in ("/usr:/usr:ro", f"{units}:/etc/systemd/system", f"{shared}:{shared}")]
-    words = [*own, "run", "--detach", f"--name={name}", "--systemd=always", *mounts, "--rootfs", str(root), _SYSTEMD]
+    search = f"--env=SYSTEMD_UNIT_PATH={units}:"
+    options = ["--detach", f"--name={name}", "--systemd=always", search, *mounts]
+    words = [*own, "run", *options, "--rootfs", str(root), _SYSTEMD]
     done = subprocess.run(words, env=environment, capture_output=True, text=True, check=False, timeout=60)
     assert done.returncode == 0, done.stderr
     try:
