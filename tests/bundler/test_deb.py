@@ -285,6 +285,21 @@ def served(made: Repository) -> Iterator[str]:
         thread.join()
 
 
+def test_a_server_that_sends_without_end_is_left(
+    made: Repository, served: str, gnupg: Path, workshop: Workshop, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What comes beyond the size of the packages does not fill the disk."""
+    monkeypatch.setenv("no_proxy", "127.0.0.1")
+    made.publish()
+    asked = want(gnupg)
+    asked["repositories"][0]["url"] = served
+    asked |= source.pin(asked, workshop)
+    with (made.folder / "pool/lib_1.5-1_amd64.deb").open("r+b") as file:
+        file.truncate(1 << 30)
+    with pytest.raises(SourceError, match="sent more than"):
+        list(source.collect(asked, workshop))
+
+
 def test_it_comes_from_a_server(
     made: Repository, served: str, gnupg: Path, workshop: Workshop, monkeypatch: pytest.MonkeyPatch
 ) -> None:
