@@ -42,7 +42,7 @@ def test_a_signed_text_is_what_was_signed(gnupg: Path, keys: Path, tmp_path: Pat
 
 
 def test_a_packed_message_is_no_signed_text(keys: Path, packed: bytes, tmp_path: Path) -> None:
-    """What would unpack onto the disk is refused before it does."""
+    """67: what would unpack onto the disk is refused before it does."""
     (tmp_path / "text").write_bytes(packed)
     with pytest.raises(TrustError, match="no text with an OpenPGP signature around it"):
         openpgp.check_clear(tmp_path / "text", keys, tmp_path / "signed", "it")
@@ -50,7 +50,7 @@ def test_a_packed_message_is_no_signed_text(keys: Path, packed: bytes, tmp_path:
 
 
 def test_gpgv_writes_no_more_than_the_document_holds(keys: Path, packed: bytes, tmp_path: Path) -> None:
-    """A message that unpacks into more ends the check, however it is wrapped."""
+    """67: a message that unpacks into more ends the check, however it is wrapped."""
     signed = tmp_path / "signed"
     (tmp_path / "text").write_bytes(packed)
     assert not openpgp._run(["--output", str(signed), str(tmp_path / "text")], keys, 1 << 20)
@@ -58,7 +58,7 @@ def test_gpgv_writes_no_more_than_the_document_holds(keys: Path, packed: bytes, 
 
 
 def test_a_check_ends_in_time(keys: Path, packed: bytes, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """A signature that is packed data costs the allowed time and no more."""
+    """67: a signature that is packed data costs the allowed time and no more."""
     monkeypatch.setattr(openpgp, "SECONDS_MAX", 1)
     (tmp_path / "content").write_bytes(b"hello\n")
     armour = base64.encodebytes(packed)
