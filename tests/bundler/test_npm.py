@@ -195,6 +195,20 @@ def test_one_version_with_two_integrities_is_refused(registry: Registry, shop: W
         source.pin(wants(shop, registry.text()), shop)
 
 
+@pytest.mark.parametrize("wrong", ["left", "right"])
+def test_each_package_of_one_address_must_have_its_integrity(
+    registry: Registry, shop: Workshop, own_default: str, wrong: str
+) -> None:
+    """What one package vouches for does not stand for another that names the same address."""
+    registry.add("left")
+    registry.add("right", resolved=registry.packages["node_modules/left"]["resolved"])
+    for name in ("left", "right"):
+        content = b"other" if name == wrong else registry.contents["left"]
+        registry.packages[f"node_modules/{name}"]["integrity"] = integrity(content)
+    with pytest.raises(IntegrityError):
+        source.pin(wants(shop, registry.text()), shop)
+
+
 def test_names_that_collide_are_refused(registry: Registry, shop: Workshop, own_default: str) -> None:
     """58: two packages that are one folder where letter case is folded."""
     registry.add("JSONStream")
