@@ -484,6 +484,13 @@ def test_a_submodule_leads_nowhere_else(url: str) -> None:
         parse("https://example.com/team/a.git", Path("/base")).beside(url)
 
 
+@pytest.mark.parametrize("url", ["../../b", "../", "./../../../home/b"])
+def test_a_submodule_stays_beside_its_repository(url: str) -> None:
+    """54: what a repository in a folder says of its submodules reads no folder but those beside it."""
+    with pytest.raises(UsageError, match="leads out of the folder of its repository"):
+        parse("/srv/git/a.git", Path("/base")).beside(url)
+
+
 def test_its_problems_are_found_before_work_starts(tmp_path: Path) -> None:
     """Each stands at its key."""
     want = {"repository": "nowhere", "ref": "a..b", "folder": "../x", "verify": {"keyring": "none.asc"}}
