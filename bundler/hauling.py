@@ -49,7 +49,8 @@ def haul(
         IntegrityError: a content is not what is known of it; nothing of it is kept.
         StoreError: the cache cannot be written, or another command is fetching into it.
     """
-    distinct = {each.sha256 or each.url: each for each in wanted}
+    keys = [_key(each) for each in wanted]
+    distinct = dict(zip(keys, wanted, strict=True))
     found: dict[str, Fetched] = {}
     share = _Share(workshop.progress)
 
@@ -64,4 +65,9 @@ def haul(
         workshop.progress.start(label, total)
         at_once(one, sorted(distinct, key=lambda key: -lengths[key]), workers=CONNECTIONS)
         workshop.progress.finish()
-    return [found[each.sha256 or each.url] for each in wanted]
+    return [found[key] for key in keys]
+
+
+def _key(wanted: Wanted) -> str:
+    """What tells a content from others: its SHA-256, or else its address and the digests that are known of it."""
+    return wanted.sha256 or " ".join([wanted.url, *(f"{name}:{it}" for name, it in sorted(wanted.also.items()))])

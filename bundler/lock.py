@@ -34,13 +34,15 @@ from sealift.errors import MalformedError, SourceError, UsageError
 from sealift.names import check_release, check_spaced, check_version, visible
 from sealift.reading import opened
 
-SIZE_MAX = 16 << 20
+SIZE_MAX = 64 << 20
 """Bytes of a lock file."""
+LIST_MAX = 100_000
+"""Values that a key may pin."""
 Value = str | int | bool | list[str]
 """What a source may pin for a key."""
 
 _Key = Annotated[str, msgspec.Meta(min_length=1, max_length=128)]
-_List = Annotated[list[str], msgspec.Meta(min_length=1, max_length=100_000)]
+_List = Annotated[list[str], msgspec.Meta(min_length=1, max_length=LIST_MAX)]
 _HINT = "run `sealift-bundle lock` to write what the spec says now"
 _OWN = ("source", "digest", "time")
 _TIME = re.compile(r"[0-9]{4}-[0-9]{2}-[0-9]{2}T[0-9]{2}:[0-9]{2}:[0-9]{2}Z")
@@ -137,6 +139,7 @@ def write(path: Path, lock: Lock) -> None:
     """Replace the lock at `path`, atomically and durably.
 
     Raises:
+        SourceError: it is longer than `read` takes; the former lock stays.
         StoreError: it cannot be written; the former lock stays.
     """
     document = {
@@ -154,7 +157,18 @@ def write(path: Path, lock: Lock) -> None:
         },
     }
     text = json.dumps(document, sort_keys=True, separators=(",", ":"), ensure_ascii=False, allow_nan=False)
-    write_file(path, text.encode())
+    for name, entry in lock.artifacts.items():
+        if any(isinstance(value, list) and len(value) > LIST_MAX for value in entry.pins.values()):
+            raise SourceError(
+                f"artifact {visible(name)} pins more than {LIST_MAX} files", hint="make several artifacts"
+            )
+    content = text.encode()
+    if len(content) > SIZE_MAX:
+        raise SourceError(
+            f"{visible(str(path))} would be longer than {SIZE_MAX} bytes",
+            hint="make several artifacts, in releases of their own",
+        )
+    write_file(path, content)
 
 
 def apply(lock: Lock | None, name: str, source: str, want: Mapping[str, Any]) -> dict[str, Any]:

@@ -11,17 +11,24 @@ import base64
 import binascii
 import os
 import re
+import resource
 import shutil
-import subprocess
 from pathlib import Path
 
 from sealift.durable import storing
 from sealift.errors import SourceError, TrustError, UsageError
 from sealift.names import visible
-from sealift.reading import opened
+from sealift.reading import bounded, opened
+
+from .programs import run
 
 KEYRING_MAX = 8 << 20
 """Bytes of a keyring."""
+SECONDS_MAX = 30
+"""Seconds of processor time for one check: what is signed may be packed, and unpack without end."""
+SLACK = 64 << 10
+"""Bytes that may be written beyond the size of a signed document."""
+_CLEAR = b"-----BEGIN PGP SIGNED MESSAGE-----"
 _ARMOUR = re.compile(
     rb"-----BEGIN PGP PUBLIC KEY BLOCK-----\r?\n(?:[!-~]+: [^\n]*\n)*\s*\n([A-Za-z0-9+/=\s]+?)"
     rb"(?:^=[A-Za-z0-9+/]{4}\s*)?-----END PGP PUBLIC KEY BLOCK-----",
@@ -89,9 +96,9 @@ def check_detached(content: Path, signature: Path, keys: Path, what: str) -> tup
 
     Raises:
         TrustError: none is good, or one is bad.
-        SourceError: there is no `gpgv`.
+        SourceError: there is no `gpgv`, or it hangs.
     """
-    return _judged(_run([str(signature), str(content)], keys), what)
+    return _judged(_run([str(signature), str(content)], keys, SLACK), what)
 
 
 def check_clear(document: Path, keys: Path, signed: Path, what: str) -> tuple[str, ...]:
@@ -99,26 +106,28 @@ def check_clear(document: Path, keys: Path, signed: Path, what: str) -> tuple[st
 
     Raises:
         TrustError: no signature is good, or one is bad; what `signed` holds then must not be used.
-        SourceError: there is no `gpgv`.
+        SourceError: there is no `gpgv`, or it hangs.
     """
-    return _judged(_run(["--output", str(signed), str(document)], keys), what)
+    with storing(document):
+        begin = bounded(document, len(_CLEAR), follow=True) or b""
+        size = document.stat().st_size
+    if not begin.startswith(_CLEAR):
+        raise TrustError(f"{what} is no text with an OpenPGP signature around it", hint="sign it with gpg --clearsign")
+    return _judged(_run(["--output", str(signed), str(document)], keys, size + SLACK), what)
 
 
-def _run(arguments: list[str], keys: Path) -> str:
+def _run(arguments: list[str], keys: Path, written: int) -> str:
+    """What `gpgv` says; nothing where it wanted more time, or to write more bytes than `written`."""
     program = shutil.which("gpgv")
     if program is None:
         raise SourceError("there is no gpgv to check a signature with", hint="install GnuPG's gpgv")
     command = [program, "--homedir", str(keys.parent), "--keyring", str(keys), "--status-fd", "1"]
     for weak in ("SHA1", "RIPEMD160"):
         command += ["--weak-digest", weak]
-    done = subprocess.run(
-        [*command, *arguments],
-        stdin=subprocess.DEVNULL,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.DEVNULL,
-        env={"PATH": os.environ.get("PATH", os.defpath), "LC_ALL": "C.UTF-8"},
-    )
-    return done.stdout.decode("utf-8", "replace")
+    variables = {"PATH": os.environ.get("PATH", os.defpath), "LC_ALL": "C.UTF-8"}
+    limits = {resource.RLIMIT_FSIZE: written, resource.RLIMIT_CPU: SECONDS_MAX, resource.RLIMIT_CORE: 0}
+    code, status, _ = run([*command, *arguments], variables, Path(), shown="gpgv", limits=limits)
+    return "" if code < 0 else status.decode("utf-8", "replace")
 
 
 def _judged(status: str, what: str) -> tuple[str, ...]:

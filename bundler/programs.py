@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import contextlib
 import os
+import resource
 import selectors
 import signal
 import subprocess
@@ -34,6 +35,7 @@ def run(
     *,
     shown: str,
     tick: Callable[[], int] | None = None,
+    limits: Mapping[int, int] | None = None,
 ) -> tuple[int, bytes, bytes]:
     """Run a program to its end; its exit code, its output, and the end of its standard error.
 
@@ -43,11 +45,14 @@ def run(
         folder: where it runs, if it is there.
         shown: whom it talks to, for messages.
         tick: asked now and then; a number that grows says that there is progress.
+        limits: what it may use, by `resource.RLIMIT_…`.
 
     Raises:
         SourceError: it stalls, or says too much.
     """
     with started(command, variables, folder) as process:
+        for limit, value in (limits or {}).items():
+            resource.prlimit(process.pid, limit, (value, value))
         output, said = _collected(process, shown, tick)
         return process.wait(), output, said
 

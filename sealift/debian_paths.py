@@ -20,6 +20,8 @@ MEMBERS_MAX = 1_000_000
 """Entries of a `data.tar`."""
 LONG_MAX = 16 << 10
 """Bytes of a name in it."""
+UNPACKED_MIN, RATIO_MAX = 1 << 30, 100
+"""Bytes that any `data.tar` may have, and how many times its packed size a larger one may have."""
 MEMORY_MAX = 128 << 20
 """Bytes that a decompressor may ask for."""
 _BLOCK = 512
@@ -46,15 +48,18 @@ def check_paths(file: BinaryIO, what: str) -> None:
         stream = _stream(name, io.BufferedReader(_Slice(file, size)))
         if stream is None:
             raise MalformedError(f"{shown}: {visible(name)!r} stands in the place of data.tar")
-        for path in _paths(stream, shown):
+        for path in _paths(stream, shown, max(UNPACKED_MIN, RATIO_MAX * size)):
             if path.startswith("/") or ".." in path.split("/"):
                 raise MalformedError(f"{shown}: it holds {visible(path)[:120]!r}, which leads out of its folder")
     except _ERRORS as error:
         raise MalformedError(f"{shown}: its data.tar cannot be read") from error
 
 
-def _paths(stream: BinaryIO, shown: str) -> Iterator[str]:
-    """The names in a tar, and what its hard links name; of the forms that dpkg reads, ustar and GNU (tar(5))."""
+def _paths(stream: BinaryIO, shown: str, left: int) -> Iterator[str]:
+    """The names in a tar, and what its hard links name; of the forms that dpkg reads, ustar and GNU (tar(5)).
+
+    It may have `left` bytes.
+    """
     long: dict[bytes, str] = {}
     for _ in range(MEMBERS_MAX):
         head = stream.read(_BLOCK)
@@ -64,6 +69,9 @@ def _paths(stream: BinaryIO, shown: str) -> Iterator[str]:
         if len(head) != _BLOCK or not re.fullmatch(rb"[0-7]{1,11}", digits or b"0"):
             raise MalformedError(f"{shown}: a header in its data.tar is wrong")
         size = int(digits or b"0", 8)
+        left -= _BLOCK + (size if kind in b"0\0KL" else 0)
+        if left < 0:
+            raise MalformedError(f"{shown}: its data.tar unpacks into far too much")
         if kind in (b"L", b"K"):
             if size > LONG_MAX:
                 raise MalformedError(f"{shown}: a name in its data.tar is longer than {LONG_MAX} bytes")

@@ -10,6 +10,7 @@ import pytest
 from boxes import Boxes, boxes
 from gitserver import GitServer, git_server
 from gnupg import gnupg_home
+from hypothesis import settings
 from machine import Machine, machine
 from registries import Running, registry
 from stores import Store, missing, shared
@@ -18,6 +19,9 @@ from worlds import NOW, Connected, Isolated
 from bundler.depot import Depot
 from installer.site import Site
 from keys.ceremony import init
+
+settings.register_profile("sealift", deadline=None)
+settings.load_profile("sealift")
 
 _LOOKED_AT = {
     "CONTAINERS_REGISTRIES_CONF",

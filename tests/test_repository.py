@@ -10,6 +10,7 @@ import zipfile
 from pathlib import Path
 
 import pytest
+from hypothesis import settings
 
 ROOT = Path(__file__).resolve().parents[1]
 PACKAGES = {"sealift", "bundler", "installer", "keys"}
@@ -144,3 +145,8 @@ def test_programs_are_declared() -> None:
         "sealift-bundle": "bundler.cli:main",
         "sealift-install": "installer.cli:main",
     }
+
+
+def test_no_property_has_a_deadline() -> None:
+    """A machine that is busy makes no test fail."""
+    assert settings().deadline is None

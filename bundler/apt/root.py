@@ -25,6 +25,8 @@ from .asking import Archive, Asked
 HELPER = "/usr/lib/apt/apt-helper"
 BATCH = 64
 """Packages that are fetched by one command."""
+SLACK = 1 << 20
+"""Bytes that may come beyond the sizes of the packages, before a fetch is given up."""
 KEYS = ("/etc/apt/trusted.gpg.d", "/etc/apt/keyrings", "/usr/share/keyrings")
 """Where this machine's keys of repositories are."""
 _URI = re.compile(r"'([^' ]+)' ([^ /]+) ([0-9]{1,18}) SHA256:([0-9a-f]{64})")
@@ -182,9 +184,10 @@ class Root:
             told: called with the bytes that came.
 
         Raises:
-            SourceError, IntegrityError: one cannot be had, or is not what it should be.
+            SourceError, IntegrityError: one cannot be had, or is not what it should be; more comes than they have.
         """
         places = [to / item.sha256 for item in items]
+        size = sum(item.size for item in items)
         came = 0
 
         def tick() -> int:
@@ -193,6 +196,11 @@ class Root:
             if now > came:
                 told(now - came)
                 came = now
+            if now > size + SLACK:
+                raise SourceError(
+                    f"apt was sent more than the {size} bytes of the packages",
+                    hint="the repository is changing or damaged: try again later",
+                )
             return came
 
         for start in range(0, len(items), BATCH):

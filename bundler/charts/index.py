@@ -125,6 +125,8 @@ class _Reader:
                 depth += 1
             elif isinstance(event, (MappingEndEvent, SequenceEndEvent)):
                 depth -= 1
+            if depth > DEPTH_MAX:
+                raise MalformedError(f"{self._shown} is nested more than {DEPTH_MAX} levels deep")
             if depth <= 0:
                 return
             event = next(self._events)

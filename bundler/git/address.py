@@ -51,7 +51,10 @@ class Address:
                 raise UsageError(f"a submodule may not be the folder {visible(url)[:120]!r} of this machine")
             return found
         if self.protocol == "file":
-            return Address(url=os.path.normpath(os.path.join(self.url, url)), protocol="file")
+            there, parent = os.path.normpath(os.path.join(self.url, url)), os.path.dirname(self.url).rstrip("/")
+            if not there.startswith(f"{parent}/"):
+                raise UsageError(f"the submodule {visible(url)[:120]!r} leads out of the folder of its repository")
+            return Address(url=there, protocol="file")
         head, path = self._split()
         kept = [part for part in path.rstrip("/").split("/") if part]
         rest = url.split("/")

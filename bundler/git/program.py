@@ -23,6 +23,8 @@ from ..programs import run
 from ..web import CA_VARIABLES
 from .address import Address
 
+ALLOC_MAX = "2g"
+"""What git may allocate for one object: a pack of a few kilobytes may say one of any size."""
 _KEPT = {
     "GIT_ASKPASS",
     "GIT_HTTP_PROXY_AUTHMETHOD",
@@ -126,6 +128,7 @@ class Git:
             variables = {name: value for name, value in variables.items() if not name.startswith("GIT_SSL_CA")}
         variables |= {
             "LC_ALL": "C",
+            "GIT_ALLOC_LIMIT": ALLOC_MAX,
             "GIT_ALLOW_PROTOCOL": address.protocol if address else "none",
             "GIT_CONFIG_GLOBAL": os.devnull,
             "GIT_CONFIG_NOSYSTEM": "1",

@@ -22,6 +22,8 @@ from .. import openpgp
 OBJECT_MAX = 1 << 20
 """Bytes of a commit or a tag."""
 _BEGIN = re.compile(rb"^-----BEGIN (PGP SIGNATURE|PGP MESSAGE|SSH SIGNATURE|SIGNED MESSAGE)-----$", re.MULTILINE)
+_SECONDS_MAX = 60
+"""Seconds for one check of an SSH signature."""
 _UNSIGNED = "sign it, or leave out `verify`"
 
 
@@ -109,11 +111,15 @@ def _ssh(payload: Path, signature: Path, allowed: Path, what: str) -> tuple[str,
 
 def _said(command: Sequence[str], payload: Path) -> str:
     with payload.open("rb") as content:
-        done = subprocess.run(
-            list(command),
-            stdin=content,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.DEVNULL,
-            env={"PATH": os.environ.get("PATH", os.defpath), "LC_ALL": "C.UTF-8"},
-        )
+        try:
+            done = subprocess.run(
+                list(command),
+                stdin=content,
+                stdout=subprocess.PIPE,
+                stderr=subprocess.DEVNULL,
+                env={"PATH": os.environ.get("PATH", os.defpath), "LC_ALL": "C.UTF-8"},
+                timeout=_SECONDS_MAX,
+            )
+        except subprocess.TimeoutExpired as error:
+            raise SourceError(f"ssh-keygen said nothing for {_SECONDS_MAX:g} seconds") from error
     return done.stdout.decode("utf-8", "replace") if done.returncode == 0 else ""

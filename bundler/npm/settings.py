@@ -1,9 +1,10 @@
 """Settings: which registries npm is configured for on this machine, with their credentials.
 
 Read as npm reads it: the files of the machine, the user and the project (`.npmrc`), then variables; what comes later
-counts.
+counts. The project may be somebody else's: its file says registries and nothing else, and no variables stand in it.
 
-Invariant: what comes out as an address bears no credentials.
+Invariants: what comes out as an address bears no credentials; credentials pass without TLS only to a registry that the
+machine, the user or the spec names without it.
 """
 
 from __future__ import annotations
@@ -15,7 +16,7 @@ import re
 import shutil
 import ssl
 import subprocess
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Set
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -23,7 +24,7 @@ from sealift.errors import SourceError, UsageError
 from sealift.names import visible
 from sealift.reading import bounded
 
-from ..line import Line, Place, basic, netrc_headers, origin_of, split_credentials
+from ..line import Line, Origin, Place, basic, netrc_headers, origin_of, split_credentials
 from ..web import CA_VARIABLES, check_url
 from .lockfile import Locked
 
@@ -100,8 +101,10 @@ def settings(environment: Mapping[str, str], project: Path, *, given: str | None
     Raises:
         UsageError: a configuration cannot be read, or an address in it is none.
     """
+    own = dict(_configured(environment))
     said = dict(_configured(environment, project))
-    headers = dict(_headers(said))
+    named = [value for name, value in own.items() if _is_registry(name)]
+    headers = dict(_headers(said, {_origin(url) for url in (*named, given) if url}))
     registries = {name.removesuffix(":registry"): value for name, value in said.items() if name.endswith(":registry")}
     scopes = {name: _registry(value, headers) for name, value in registries.items() if name.startswith("@")}
     registry = given or said.get("registry")
@@ -141,8 +144,16 @@ def _registry(url: str, headers: dict[Place, str]) -> str:
     return plain.rstrip("/") + "/"
 
 
-def _headers(said: Mapping[str, str]) -> Iterator[tuple[Place, str]]:
-    """What `//host/path/:_authToken` and the like say."""
+def _origin(url: str) -> Origin:
+    return origin_of(check_url(split_credentials(url)[0]))
+
+
+def _is_registry(name: str) -> bool:
+    return name == "registry" or (name.startswith("@") and name.endswith(":registry"))
+
+
+def _headers(said: Mapping[str, str], named: Set[Origin]) -> Iterator[tuple[Place, str]]:
+    """What `//host/path/:_authToken` and the like say; for http only where a registry is `named` there."""
     places = {name.rpartition(":")[0] for name in said if name.startswith("//")}
     for place in places:
         if token := said.get(f"{place}:_authToken"):
@@ -155,7 +166,9 @@ def _headers(said: Mapping[str, str]) -> Iterator[tuple[Place, str]]:
             continue
         path = "/" + place.removeprefix("//").partition("/")[2].strip("/")
         for scheme in ("https", "http"):
-            yield Place(origin_of(f"{scheme}:{place}"), path.rstrip("/") + "/"), header
+            origin = origin_of(f"{scheme}:{place}")
+            if scheme == "https" or origin in named:
+                yield Place(origin, path.rstrip("/") + "/"), header
 
 
 def _decoded(password: str) -> str:
@@ -165,8 +178,8 @@ def _decoded(password: str) -> str:
         raise UsageError("a _password in an .npmrc is no base64", hint="log in again: npm login") from error
 
 
-def _configured(environment: Mapping[str, str], project: Path) -> Iterator[tuple[str, str]]:
-    """Names and values, the stronger ones later."""
+def _configured(environment: Mapping[str, str], project: Path | None = None) -> Iterator[tuple[str, str]]:
+    """Names and values, the stronger ones later; those of the project where it is given."""
     home = Path(environment.get("HOME") or os.path.expanduser("~"))
     variables = {
         name.lower().removeprefix("npm_config_"): value
@@ -174,9 +187,11 @@ def _configured(environment: Mapping[str, str], project: Path) -> Iterator[tuple
         if name.lower().startswith("npm_config_") and value
     }
     machine = [variables["globalconfig"]] if "globalconfig" in variables else _GLOBAL
-    for path in (*map(Path, machine), Path(variables.get("userconfig") or home / ".npmrc"), project / ".npmrc"):
+    for path in (*map(Path, machine), Path(variables.get("userconfig") or home / ".npmrc")):
         if path.is_file():
             yield from _read(path, environment)
+    if project is not None and (path := project / ".npmrc").is_file():
+        yield from ((name, value) for name, value in _read(path, {}) if _is_registry(name))
     for name in ("registry", "cafile"):
         if name in variables:
             yield name, variables[name]

@@ -122,9 +122,9 @@ def default_index() -> str:
     Raises:
         SourceError: there is no pip that says so.
     """
-    command = [sys.executable, "-m", "pip", "download", "--help"]
+    command = [sys.executable, "-P", "-m", "pip", "download", "--help"]
     try:
-        told = subprocess.run(command, capture_output=True, text=True, timeout=60, check=False).stdout
+        told = subprocess.run(command, capture_output=True, text=True, timeout=60, check=False, cwd="/").stdout
     except (OSError, subprocess.TimeoutExpired):
         told = ""
     found = re.search(r"--index-url.*?\(default\s+(https://[^\s)]+)\)", told, re.DOTALL)

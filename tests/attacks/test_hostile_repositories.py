@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import hashlib
 import os
 import socket
+import zlib
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
@@ -104,6 +106,39 @@ def test_folders_do_not_lie_inside_each_other_for_ever(
     for _ in range(12):
         tree = hostile.tree({"d": ("040000", tree)})
     assert "inside each other" in refused({"d": ("040000", tree)}).message
+
+
+def test_a_file_that_a_delta_blows_up_is_refused(
+    hostile: Repository, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Attack 67: a pack of kilobytes says a file of any size, and git would hold it in memory."""
+    base, copies = bytes(1 << 20), 80
+    blob = hashlib.sha1(b"blob %d\0" % (len(base) * copies), usedforsecurity=False)
+    for _ in range(copies):
+        blob.update(base)
+    delta = _varint(len(base)) + _varint(len(base) * copies) + b"\xc0\x10" * copies
+    of = bytes.fromhex(hostile.blob(base))
+    pack = b"PACK" + (2).to_bytes(4, "big") + (2).to_bytes(4, "big")
+    for kind, content, before in ((3, base, b""), (7, delta, of)):
+        size = len(content)
+        head = bytes([0x80 | kind << 4 | size & 15]) + _varint(size >> 4)
+        pack += head + before + zlib.compress(content)
+    pack += hashlib.sha1(pack, usedforsecurity=False).digest()
+    hostile.git("index-pack", "--stdin", content=pack)
+    commit = hostile.commit({"base": base, "big": ("100644", blob.hexdigest())})
+    monkeypatch.setattr("bundler.git.program.ALLOC_MAX", "64m")
+    workshop = Workshop(base=tmp_path, cache=tmp_path / "cache", progress=Silent())
+    with pytest.raises(SourceError):
+        list(source.collect({"repository": "hostile.git", "ref": commit}, workshop))
+
+
+def _varint(number: int) -> bytes:
+    """A number as git's packs have it."""
+    made = bytearray()
+    while number > 0x7F:
+        made.append(number & 0x7F | 0x80)
+        number >>= 7
+    return bytes([*made, number])
 
 
 @pytest.mark.parametrize(

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import functools
+import gzip
+import io
 import json
 import os
 import threading
@@ -13,12 +15,13 @@ from typing import Any
 
 import pytest
 from calls import Call
-from debian import Repository, ar, deb
+from debian import Repository, ar, deb, tar
 from registries import need
 from worlds import Connected
 
 from bundler.sources import Found, Workshop, problems_of, traces_of
 from bundler.sources import deb as source
+from sealift import debian_paths
 from sealift.errors import IntegrityError, MalformedError, SealiftError, SourceError, TrustError, UsageError
 from sealift.progress import Silent
 
@@ -285,6 +288,21 @@ def served(made: Repository) -> Iterator[str]:
         thread.join()
 
 
+def test_a_server_that_sends_without_end_is_left(
+    made: Repository, served: str, gnupg: Path, workshop: Workshop, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What comes beyond the size of the packages does not fill the disk."""
+    monkeypatch.setenv("no_proxy", "127.0.0.1")
+    made.publish()
+    asked = want(gnupg)
+    asked["repositories"][0]["url"] = served
+    asked |= source.pin(asked, workshop)
+    with (made.folder / "pool/lib_1.5-1_amd64.deb").open("r+b") as file:
+        file.truncate(1 << 30)
+    with pytest.raises(SourceError, match="sent more than"):
+        list(source.collect(asked, workshop))
+
+
 def test_it_comes_from_a_server(
     made: Repository, served: str, gnupg: Path, workshop: Workshop, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -337,3 +355,16 @@ def test_a_small_closure_comes_by_the_machines_own_apt(workshop: Workshop, conne
     bundle = connected.root / "b.sealift"
     assert call("export", str(spec), "--depot", depot, "--out", str(bundle), UNSAFE) == 0, call.err
     assert call("lock", "--check", str(spec), "--depot", depot) == 0, call.err
+
+
+@pytest.mark.parametrize("size", [1 << 20, 1 << 22])
+def test_a_package_that_unpacks_into_far_too_much_is_refused(size: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    """67: reading its paths takes time by what it unpacks into, which is bounded by what it is."""
+    monkeypatch.setattr(debian_paths, "UNPACKED_MIN", 2 << 20)
+    data = gzip.compress(tar({"./zeros": bytes(size)}))
+    file = io.BytesIO(ar({"data.tar.gz": data}).removeprefix(b"!<arch>\n"))
+    if size < debian_paths.UNPACKED_MIN:
+        debian_paths.check_paths(file, "it")
+    else:
+        with pytest.raises(MalformedError, match="unpacks into far too much"):
+            debian_paths.check_paths(file, "it")

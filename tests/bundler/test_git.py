@@ -15,6 +15,7 @@ from gitserver import GitServer, Repository, git, git_server, repository
 from registries import PASSWORD, need
 from worlds import Connected
 
+from bundler.git import signing
 from bundler.git.address import parse
 from bundler.sources import Found, Workshop, problems_of, traces_of
 from bundler.sources import git as source
@@ -483,6 +484,13 @@ def test_a_submodule_leads_nowhere_else(url: str) -> None:
         parse("https://example.com/team/a.git", Path("/base")).beside(url)
 
 
+@pytest.mark.parametrize("url", ["../../b", "../", "./../../../home/b"])
+def test_a_submodule_stays_beside_its_repository(url: str) -> None:
+    """54: what a repository in a folder says of its submodules reads no folder but those beside it."""
+    with pytest.raises(UsageError, match="leads out of the folder of its repository"):
+        parse("/srv/git/a.git", Path("/base")).beside(url)
+
+
 def test_its_problems_are_found_before_work_starts(tmp_path: Path) -> None:
     """Each stands at its key."""
     want = {"repository": "nowhere", "ref": "a..b", "folder": "../x", "verify": {"keyring": "none.asc"}}
@@ -540,3 +548,17 @@ def test_an_error_is_one_good_sentence(workshop: Workshop, tmp_path: Path) -> No
     assert not raised.value.message.endswith(".")
     assert raised.value.hint
     assert os.sep in raised.value.message
+
+
+def test_a_check_that_hangs_ends(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """An ssh-keygen that says nothing is not waited for without end."""
+    program = tmp_path / "programs/ssh-keygen"
+    program.parent.mkdir()
+    program.write_text("#!/bin/sh\nexec sleep 20\n")
+    program.chmod(0o755)
+    monkeypatch.setenv("PATH", str(program.parent), prepend=os.pathsep)
+    monkeypatch.setattr(signing, "_SECONDS_MAX", 0.2)
+    (tmp_path / "allowed").touch()
+    content = b"tagged\n-----BEGIN SSH SIGNATURE-----\n"
+    with pytest.raises(SourceError, match="ssh-keygen said nothing"):
+        signing.signers(content, "tag v1", {"allowed_signers": "allowed"}, tmp_path, tmp_path)

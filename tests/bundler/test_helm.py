@@ -147,6 +147,12 @@ def test_aliases_of_other_charts_are_refused_unread() -> None:
         versions(bomb, "shop", "it")
 
 
+def test_deep_entries_of_other_charts_are_refused() -> None:
+    """39: nesting costs the parser the square of its depth, wherever in the index it is."""
+    with pytest.raises(MalformedError, match="nested more than 32 levels deep"):
+        versions(b"entries: {other: " + b"[" * 33 + b"]" * 33 + b", shop: []}", "shop", "it")
+
+
 def test_a_repository_without_an_index_is_missing(server: Routes, shop: Workshop) -> None:
     """Exit 3; the hint names the source for registries."""
     with pytest.raises(SourceError) as raised:

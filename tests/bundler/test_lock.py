@@ -109,6 +109,21 @@ def test_an_endless_lock_is_not_read(tmp_path: Path) -> None:
         locking.read(tmp_path / "sealift.lock")
 
 
+@pytest.mark.parametrize("bound", ["SIZE_MAX", "LIST_MAX"])
+def test_a_lock_that_would_not_be_read_is_not_written(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, bound: str
+) -> None:
+    """What pins too much says so at once, and the former lock stays."""
+    locking.write(tmp_path / "sealift.lock", LOCK)
+    monkeypatch.setattr(locking, bound, 2)
+    pins = {"files": ["a", "b", "c"]}
+    lock = Lock(release="shop", version="1.0.0", artifacts={"web": Locked(source="npm", digest=TREE, pins=pins)})
+    with pytest.raises(SourceError) as raised:
+        locking.write(tmp_path / "sealift.lock", lock)
+    assert "make several artifacts" in (raised.value.hint or "")
+    assert (tmp_path / "sealift.lock").read_text() == TEXT
+
+
 @pytest.mark.parametrize("kind", ["folder", "loop"])
 def test_what_cannot_be_read_is_an_error_of_the_disk(tmp_path: Path, kind: str) -> None:
     """A folder or a loop of links in its place is reported, not taken for no lock."""

@@ -195,6 +195,20 @@ def test_one_version_with_two_integrities_is_refused(registry: Registry, shop: W
         source.pin(wants(shop, registry.text()), shop)
 
 
+@pytest.mark.parametrize("wrong", ["left", "right"])
+def test_each_package_of_one_address_must_have_its_integrity(
+    registry: Registry, shop: Workshop, own_default: str, wrong: str
+) -> None:
+    """What one package vouches for does not stand for another that names the same address."""
+    registry.add("left")
+    registry.add("right", resolved=registry.packages["node_modules/left"]["resolved"])
+    for name in ("left", "right"):
+        content = b"other" if name == wrong else registry.contents["left"]
+        registry.packages[f"node_modules/{name}"]["integrity"] = integrity(content)
+    with pytest.raises(IntegrityError):
+        source.pin(wants(shop, registry.text()), shop)
+
+
 def test_names_that_collide_are_refused(registry: Registry, shop: Workshop, own_default: str) -> None:
     """58: two packages that are one folder where letter case is folded."""
     registry.add("JSONStream")
@@ -240,7 +254,12 @@ def test_packages_of_the_default_registry_come_from_the_configured_one(
 
 @pytest.mark.parametrize("where", ["token", "basic", "scope", "user"])
 def test_it_asks_as_npm_is_configured(
-    registry: Registry, shop: Workshop, own_default: str, monkeypatch: pytest.MonkeyPatch, where: str
+    registry: Registry,
+    shop: Workshop,
+    own_default: str,
+    monkeypatch: pytest.MonkeyPatch,
+    tmp_path: Path,
+    where: str,
 ) -> None:
     """Registries of scopes, tokens with variables, and the older forms; each goes to its own path alone."""
     pair = base64.b64encode(b"user:s3cret").decode()
@@ -259,22 +278,54 @@ def test_it_asks_as_npm_is_configured(
         ],
     }[where]
     lines.append("//127.0.0.1/elsewhere/:_authToken=wrong")
-    (shop.base / ".npmrc").write_text("\n".join(lines))
+    (tmp_path / "npmrc").write_text("\n".join(lines))
     pins = source.pin(wants(shop, registry.text()), shop)
     assert "s3cret" not in str(pins)
     assert registry.server.asked[-1][1] == said
 
 
-def test_a_token_goes_to_its_own_path_alone(registry: Registry, shop: Workshop, own_default: str) -> None:
+def test_a_token_goes_to_its_own_path_alone(
+    registry: Registry, shop: Workshop, own_default: str, tmp_path: Path
+) -> None:
     """103: another repository of the same host, and a host that a redirect leads to, are not told it."""
     path = registry.add("left")
     place = registry.url.removeprefix("http:").replace("/npm/", "/private/")
-    (shop.base / ".npmrc").write_text(f"{place}:_authToken=s3cret\n")
+    (tmp_path / "npmrc").write_text(f"registry=http:{place}\n{place}:_authToken=s3cret\n")
     with serving() as other:
         other.answers["/it"] = registry.server.answers[path]
         registry.server.answers[path] = Answer(status=302, headers={"Location": f"{other.url}/it"})
         taken(wants(shop, registry.text()), shop)
         assert {said for _, said in [*registry.server.asked, *other.asked]} == {""}
+
+
+def test_a_project_says_registries_and_no_more(
+    registry: Registry, shop: Workshop, own_default: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The .npmrc of somebody else's project sends no secret of the environment anywhere, and replaces no authority."""
+    path = registry.add("left", resolved=None)
+    monkeypatch.setenv("SECRET", "s3cret")
+    place = registry.url.removeprefix("http:")
+    lines = f"registry={registry.url}\n{place}:_authToken=${{SECRET}}\ncafile=/nonexistent\n"
+    (shop.base / ".npmrc").write_text(lines)
+    taken(wants(shop, registry.text()), shop)
+    assert registry.server.asked == [(path, "")]
+    (shop.base / ".npmrc").write_text(f"registry={registry.url}${{SECRET}}/\n")
+    with pytest.raises(SealiftError):
+        taken(wants(shop, registry.text()), shop)
+    assert "s3cret" not in str(registry.server.asked)
+
+
+def test_a_project_takes_no_token_out_of_tls(
+    registry: Registry, shop: Workshop, own_default: str, tmp_path: Path
+) -> None:
+    """A user's token is not told to an http address that only a project, or a lock file, names."""
+    registry.add("left", resolved=None)
+    registry.add("right")
+    place = registry.url.removeprefix("http:")
+    (tmp_path / "npmrc").write_text(f"registry=https:{place}\n{place}:_authToken=s3cret\n")
+    (shop.base / ".npmrc").write_text(f"registry={registry.url}\n")
+    taken(wants(shop, registry.text()), shop)
+    assert {said for _, said in registry.server.asked} == {""}
 
 
 def test_credentials_in_addresses_are_refused(registry: Registry, shop: Workshop, own_default: str) -> None:

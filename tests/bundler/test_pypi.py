@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+import contextlib
 import functools
 import gzip
 import hashlib
@@ -24,6 +25,7 @@ from bundler.sealing import Effort
 from bundler.sources import Workshop, problems_of
 from bundler.sources import pypi as source
 from bundler.spec import load
+from bundler.wheels.settings import default_index
 from sealift.errors import IntegrityError, MalformedError, SealiftError, SourceError, UsageError
 from sealift.patience import Patience
 from sealift.progress import Silent
@@ -483,6 +485,17 @@ def test_pip_installs_what_it_took(index: Index, connected: Connected, tmp_path:
     done = subprocess.run(command, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr
     assert (tmp_path / "out" / "one_two.py").is_file()
+
+
+def test_a_pip_in_the_folder_of_the_command_does_not_run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A folder that somebody else filled is no place to take pip from."""
+    (tmp_path / "pip").mkdir()
+    (tmp_path / "pip/__init__.py").touch()
+    (tmp_path / "pip/__main__.py").write_text(f"open({str(tmp_path / 'ran')!r}, 'w')\n")
+    monkeypatch.chdir(tmp_path)
+    with contextlib.suppress(SourceError):
+        default_index()
+    assert not (tmp_path / "ran").exists()
 
 
 def test_a_lock_that_was_tampered_with_is_refused(index: Index, shop: Workshop) -> None:
