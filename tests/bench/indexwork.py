@@ -1,14 +1,17 @@
 """The rows of indexes: 20,000 packages, and one more, beside the same files written to a folder.
 
 What an index costs is what `apply` to it takes beyond `apply` of the same release to a folder. The packages are made
-here: wheels and npm tarballs of about a kilobyte, each a project of its own, so that pages are what counts.
+here: wheels, npm tarballs and Debian packages of about a kilobyte, each a project of its own, so that pages are what
+counts.
 """
 
 from __future__ import annotations
 
+import contextlib
 import multiprocessing
 import shutil
 import sys
+from collections.abc import Callable
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -19,11 +22,14 @@ from rounds import Bench, took
 sys.path.insert(0, str(Path(__file__).parents[2]))
 sys.path.insert(0, str(Path(__file__).parents[1] / "support"))
 
+from debian import deb
 from distributions import npm, wheel
+from gnupg import fingerprint, gnupg_home
 from worlds import Connected
 
 from bundler.depot import Depot
 from keys.ceremony import init
+from sealift.manifest import Kind
 
 PACKAGES = 20_000
 ROOM = 4 << 30
@@ -32,16 +38,26 @@ _TARGETS = {
     "directory": "kind: directory, path: {0}/directory",
     "pypi-index": "kind: pypi-index, path: {0}/index",
     "npm-registry": "kind: npm-registry, path: {0}/index, base_url: 'http://npm.site.local/'",
+    "apt-repository": "kind: apt-repository, path: {0}/index, gnupg: {0}/gnupg, key: KEY",
 }
+_PACKAGES: dict[str, tuple[Kind, Callable[[str], dict[str, bytes]]]] = {
+    "pypi-index": ("wheels", wheel),
+    "npm-registry": ("npm", npm),
+    "apt-repository": ("debs", lambda name: {f"{name}_1.0_all.deb": deb(name)}),
+}
+"""By target, the kind of the artifacts that it takes, and what makes a package."""
 
 
 def rows(bench: Bench) -> None:
-    """Deploy indexes of both kinds."""
-    for target, kind in (("pypi-index", "wheels"), ("npm-registry", "npm")):
+    """Deploy indexes of each kind."""
+    for target in _PACKAGES:
         try:
-            with bench.ground.arena(ROOM) as arena:
+            with bench.ground.arena(ROOM) as arena, contextlib.ExitStack() as stack:
                 bench.say(f"making {PACKAGES:,} packages for {target}")
-                maker = multiprocessing.get_context("fork").Process(target=_make, args=(arena, kind))
+                if target == "apt-repository":
+                    (arena / "gnupg").mkdir()
+                    stack.enter_context(gnupg_home(arena / "gnupg"))
+                maker = multiprocessing.get_context("fork").Process(target=_make, args=(arena, target))
                 maker.start()
                 maker.join()
                 if maker.exitcode:
@@ -51,16 +67,17 @@ def rows(bench: Bench) -> None:
             bench.failed(target, error)
 
 
-def _make(arena: Path, kind: str) -> None:
+def _make(arena: Path, target: str) -> None:
     """Export two releases; the second has one package more."""
+    kind, package = _PACKAGES[target]
     now = datetime.now(UTC)
     done = init(arena / "depot", root_keys=1, threshold=1, passphrase=None, now=now, unsafe_unencrypted=True)
     connected = Connected(root=arena, depot=Depot(arena / "depot"), fingerprint=done.fingerprint, now=now)
     files: dict[str, bytes] = {}
     for number in range(PACKAGES):
-        files |= wheel(f"project-{number:05}") if kind == "wheels" else npm(f"project-{number:05}")
+        files |= package(f"project-{number:05}")
     connected.packages("1.0", files, kind=kind)
-    connected.packages("1.1", files | (wheel("added") if kind == "wheels" else npm("added")), kind=kind)
+    connected.packages("1.1", files | package("added"), kind=kind)
     (arena / "fingerprint").write_text(done.fingerprint)
 
 
@@ -93,9 +110,13 @@ class _Work:
     def _apply(self, version: str, target: str) -> Command:
         (self._arena / "environment.yaml").write_text(
             f'environment: bench\nrelease: shop\nversion: "{version}"\npolicy: none\n'
-            f"targets: [{{{_TARGETS[target].format(self._arena)}}}]\n"
+            f"targets: [{{{self._wanted(target)}}}]\n"
         )
         return self._ours("apply", "environment.yaml")
+
+    def _wanted(self, target: str) -> str:
+        settings = _TARGETS[target].format(self._arena)
+        return settings.replace("KEY", fingerprint(self._arena / "gnupg")) if "KEY" in settings else settings
 
     def _ours(self, command: str, *words: str) -> Command:
         program = self._bench.sealift.programs / "sealift-install"
