@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 from calls import Call
 from example_program import example, script
+from molds import Molded
 from worlds import Connected, Isolated
 
 from installer.applying import Outcome
@@ -34,10 +35,10 @@ def deploy(site: Isolated, program: Path, version: str, more: str = "") -> Outco
 
 
 @pytest.fixture
-def site(connected: Connected, isolated: Isolated) -> Isolated:
+def site(connected: Connected, isolated: Isolated, molded: Molded) -> Isolated:
     """A site that holds two releases."""
-    for version in ("1.0", "1.1"):
-        isolated.admit(connected.bundle(version, {**FILES, "version": version.encode()}))
+    releases = {version: {**FILES, "version": version.encode()} for version in ("1.0", "1.1")}
+    molded("command", lambda: isolated.bring(connected, releases))
     return isolated
 
 

@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 from calls import Call
 from gitserver import repository
+from molds import Molded
 from valued import APP, SCHEMA, SECRET, app, bundle, declared, deploy
 from worlds import Connected, Isolated
 
@@ -20,9 +21,9 @@ WITH_SECRET = f"{APP}password: ${{{{ secrets.db }}}}\n"
 
 
 @pytest.fixture
-def site(connected: Connected, isolated: Isolated) -> Isolated:
+def site(connected: Connected, isolated: Isolated, molded: Molded) -> Isolated:
     """A site that holds a release with a template."""
-    isolated.admit(bundle(connected))
+    molded("filling", lambda: isolated.admit(bundle(connected)))
     return isolated
 
 

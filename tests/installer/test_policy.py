@@ -13,7 +13,8 @@ import msgspec
 import pytest
 from calls import Call
 from complaints import complaints
-from shop import events, serving, shop
+from molds import Molded
+from shop import events, hold, serving
 from worlds import Connected, Isolated
 
 from installer.applying import Installation
@@ -129,10 +130,9 @@ def test_a_policy_that_is_none_is_told_with_its_place(tmp_path: Path, policy: st
 
 
 @pytest.fixture
-def site(connected: Connected, isolated: Isolated) -> Isolated:
+def site(connected: Connected, isolated: Isolated, molded: Molded) -> Isolated:
     """A site that holds two releases and runs the first."""
-    for version in ("1.0.0", "1.1.0"):
-        isolated.admit(connected.bundle(version, shop(version)))
+    hold(molded, connected, isolated, "1.0.0", "1.1.0")
     isolated.apply("1.0.0")
     return isolated
 
