@@ -20,6 +20,7 @@ from .environment import Environment, TargetWanted
 from .filling import NOTHING, Filling, filled
 from .filling import key as variant_key
 from .freeze import moment
+from .masking import Masks
 from .planning import Plan, former, goal, plan_apply, plan_rollback, wanted
 from .policy import NO_RULES, Facts, Verdict, judge
 from .signers import signers
@@ -144,7 +145,8 @@ class Outlook:
         deployable = replace(
             self._deployable(admitted), filled=filling.files, variant=aim.variant, revision=aim.revision
         )
-        seen = self._seen(environment, None if refused else deployable, deep=self._deep)
+        masks = Masks(before.current.declared if before.current else None, known=filling.secrets)
+        seen = self._seen(environment, None if refused else deployable, masks, deep=self._deep)
         if environment.source.startswith("copy:"):
             self._check_apart(environment.name, self._composed(environment))
         return plan_apply(environment, before, self.site.state, seen, self._clock(), filling, rules)
@@ -177,9 +179,8 @@ class Outlook:
         filling = self._filling(previous.declared, admitted, locked=locked)
         assert before.current is not None
         rules = self._judge(before.current.declared, admitted, "rollback", before)
-        return plan_rollback(
-            before, self.site.state, self._seen(previous.declared, None), self._clock(), filling, rules
-        )
+        seen = self._seen(previous.declared, None, Masks(before.current.declared, known=filling.secrets))
+        return plan_rollback(before, self.site.state, seen, self._clock(), filling, rules)
 
     def _judge(
         self, environment: Environment, admitted: Admitted, action: Literal["apply", "rollback"], before: State
@@ -223,6 +224,7 @@ class Outlook:
         """Each target of a deployment, and what is wrong with what should serve there."""
         admitted = self.site.state.release(deployed.release, deployed.version)
         found: list[tuple[Target, str | None]] = []
+        masks = Masks(deployed.declared)
         for target in self.targets(deployed.declared):
             try:
                 if admitted is None:
@@ -230,9 +232,9 @@ class Outlook:
                 else:
                     deployable, whole = self._as_deployed(deployed, admitted, deep=deep)
                     problem = target.check(deployable, deep=deep and whole)
-                    found.append((target, problem or (None if whole else _CHANGED)))
+                    found.append((target, masks.of(problem) if problem else None if whole else _CHANGED))
             except SealiftError as error:
-                found.append((target, error.message))
+                found.append((target, masks.of(error.message)))
         return found
 
     def _as_deployed(self, deployed: Deployed, admitted: Admitted, *, deep: bool) -> tuple[Deployable, bool]:
@@ -246,12 +248,15 @@ class Outlook:
                 return replace(deployable, filled=filling.files), True
         return deployable, False
 
-    def _seen(self, environment: Environment, wanted: Deployable | None, *, deep: bool = False) -> list[Sight]:
+    def _seen(
+        self, environment: Environment, wanted: Deployable | None, masks: Masks, *, deep: bool = False
+    ) -> list[Sight]:
         """What is seen at each target.
 
         Args:
             environment: what is declared.
             wanted: what should serve; where it does, its target is asked what is wrong with it.
+            masks: what is not to be told.
             deep: whether all that it holds is compared.
 
         Raises:
@@ -263,9 +268,11 @@ class Outlook:
                 serving = target.current()
                 problem = None
                 if wanted is not None and serving == wanted.identity:
-                    problem = target.check(wanted, deep=deep)
+                    found = target.check(wanted, deep=deep)
+                    problem = masks.of(found) if found else None
                 sights.append(Sight(kind=kind, place=target.place, serving=serving, problem=problem))
             except SealiftError as error:
+                masks.over(error)
                 failed.append(error)
         if len(failed) > 1:
             told = "; ".join(error.message for error in failed)

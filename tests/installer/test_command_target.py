@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 from calls import Call
-from example_program import example, script
+from example_program import example, shell
 from molds import Molded
 from worlds import Connected, Isolated
 
@@ -18,12 +18,6 @@ from installer.conforming import conform
 from sealift.errors import DeployError, StoreError, StrandedError
 
 FILES = {"index.html": b"<h1>shop</h1>\n"}
-
-
-def shell(folder: Path, text: str) -> Path:
-    """A program that ends with `text`, and is the example before that; `$asked` is the request."""
-    words = f'#!/bin/sh\nasked=$(cat)\n{text}\nprintf %s "$asked" | {example(folder)} "$@"\n'
-    return script(folder / "other", words)
 
 
 def deploy(site: Isolated, program: Path, version: str, more: str = "") -> Outcome:
