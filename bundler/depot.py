@@ -73,17 +73,17 @@ class Depot:
                 raise
 
     def _sweep(self) -> None:
-        """Delete what is not complete. The depot's lock is held."""
-        for name in ("metadata", *FOLDERS):
-            for left in (self.folder / name).rglob(f"{TEMPORARY}*"):
-                with storing(left):
-                    left.unlink()
-        for left in self.folder.glob(f"{TEMPORARY}*"):
+        """Delete what is not complete, files and folders. The depot's lock is held."""
+        below = (self.folder / name for name in ("metadata", *FOLDERS))
+        for left in [
+            *self.folder.glob(f"{TEMPORARY}*"),
+            *(path for each in below for path in each.rglob(f"{TEMPORARY}*")),
+        ]:
             with storing(left):
-                if left.is_dir():
+                if left.is_dir() and not left.is_symlink():
                     shutil.rmtree(left)
                 else:
-                    left.unlink()
+                    left.unlink(missing_ok=True)
 
     def path(self, kind: str, blob: Blob) -> Path:
         """Where a content file of a kind (`trees`, `index`, `packs`, `manifests`) is."""

@@ -18,9 +18,9 @@ from sealift.errors import DeployError, PolicyError, SealiftError, StoreError, S
 from .deployable import Deployable
 from .deployments import Deployed, Journal, Phase, State
 from .environment import Environment
-from .filling import NOTHING, Filling
 from .health import unhealthy
 from .hooking import run_hooks, variables
+from .masking import Masks
 from .outlook import Outlook
 from .planning import Plan
 from .targets import Prunable, Repairable, Staged, Target
@@ -65,6 +65,12 @@ def _again(state: State, current: Deployed) -> Environment:
     return replace(declared, version=current.version, source=state.source or declared.source, expires=state.expires)
 
 
+def _masks(journal: Journal, known: Mapping[str, str] | None = None) -> Masks:
+    """The masks of what an operation deploys and of what served before, with the secrets that were filled in."""
+    former = journal.before.current
+    return Masks(journal.goal.declared, former.declared if former else None, known=known)
+
+
 class Installation(Outlook):
     """A site's environments, and what changes them."""
 
@@ -102,7 +108,8 @@ class Installation(Outlook):
             done = f"found the {journal.noun} of {goal.label} checked but not recorded, and finished it"
         else:
             if journal.phase != "staging":
-                self._return(journal, self.targets(goal.declared, journal.operation), "it was interrupted")
+                targets = self.targets(goal.declared, journal.operation)
+                self._return(journal, targets, "it was interrupted", _masks(journal))
             self.deployments.end_journal(name)
             former = journal.before.current
             done = (
@@ -148,7 +155,7 @@ class Installation(Outlook):
                 served=tuple(target.current() for target in targets),
             )
             self.deployments.keep_journal(journal)
-            with self._failing(journal, targets):
+            with self._failing(journal, targets, _masks(journal)):
                 for target in reversed(targets):
                     if target.current() is not None:
                         target.activate(None)
@@ -214,14 +221,15 @@ class Installation(Outlook):
         targets = self.targets(plan.environment, journal.operation)
         self.deployments.keep_journal(journal)
         goal = journal.goal
-        with self._failing(journal, targets, plan.filling):
+        masks = _masks(journal, plan.filling.secrets)
+        with self._failing(journal, targets, masks):
             deployable = replace(
                 self._deployable(plan.admitted), filled=plan.filling.files, variant=goal.variant, revision=goal.revision
             )
             staged = self._stage(plan, deployable, targets)
             run_hooks(plan, deployable.release, staged, "before")
             journal = self._advance(journal, "switching")
-        with self._failing(journal, targets, plan.filling):
+        with self._failing(journal, targets, masks):
             for step, target in zip(plan.steps, targets, strict=True):
                 target.activate(step.after)
                 if problem := target.check(deployable, deep=False):
@@ -269,17 +277,18 @@ class Installation(Outlook):
         return None
 
     @contextlib.contextmanager
-    def _failing(self, journal: Journal, targets: Sequence[Target], filling: Filling = NOTHING) -> Iterator[None]:
+    def _failing(self, journal: Journal, targets: Sequence[Target], masks: Masks) -> Iterator[None]:
         """Undo what was begun when anything fails, Ctrl-C included, and record it."""
         try:
             yield
         except BaseException as error:
             if isinstance(error, SealiftError):
-                reason = error.message = filling.masking(error.message)
+                masks.over(error)
+                reason = error.message
             else:
-                reason = "it was interrupted" if isinstance(error, KeyboardInterrupt) else repr(error)
+                reason = "it was interrupted" if isinstance(error, KeyboardInterrupt) else masks.of(repr(error))
             if journal.phase == "switching":
-                self._return(journal, targets, reason, filling)
+                self._return(journal, targets, reason, masks)
             former = journal.before.current
             serving = f"{former.label} serves" if former else "nothing was deployed before, and nothing serves"
             with contextlib.suppress(StoreError):  # then the journal stays, and the next command records it
@@ -290,7 +299,7 @@ class Installation(Outlook):
                 raise DeployError(f"{error.message}", hint=f"{serving}; mend the cause, then {again}") from error
             raise
 
-    def _return(self, journal: Journal, targets: Sequence[Target], reason: str, filling: Filling = NOTHING) -> None:
+    def _return(self, journal: Journal, targets: Sequence[Target], reason: str, masks: Masks) -> None:
         """Let what served before serve again at every target.
 
         Raises:
@@ -303,7 +312,7 @@ class Installation(Outlook):
                     target.activate(identity)
             except Exception as error:  # the others are returned all the same
                 why = error.message if isinstance(error, SealiftError) else repr(error)
-                failed.append(f"{target.place} should serve {identity or 'nothing'}: {filling.masking(why)}")
+                failed.append(f"{target.place} should serve {identity or 'nothing'}: {masks.of(why)}")
         if failed:
             with contextlib.suppress(StoreError):
                 self._note("stranded", journal, {"reason": reason, "failed": failed})

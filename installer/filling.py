@@ -46,8 +46,6 @@ SECONDS = 20
 """How long the schema and all templates of a release may take."""
 MEMORY = 512 << 20
 """Bytes of memory that this may take."""
-_LEAST = 4
-"""Characters of the shortest secret that is looked for in words: shorter ones stand in any text."""
 TOTAL_MAX = 64 << 20
 """Bytes of all filled files of a release."""
 
@@ -66,14 +64,6 @@ class Filling:
     """What tells it from the same release with other values or secrets; empty where there are no templates."""
     secrets: Mapping[str, str] = field(default_factory=dict, repr=False)
     """The secrets by their names."""
-
-    def masking(self, words: str) -> str:
-        """Words of some program, with the mask of a secret wherever it stands in them."""
-        for name, secret in sorted(self.secrets.items(), key=lambda item: -len(item[1])):
-            for part in {secret, *secret.splitlines()}:
-                if len(part.strip()) >= _LEAST:
-                    words = words.replace(part.strip(), f"<secret {name}>")
-        return words
 
 
 NOTHING = Filling()

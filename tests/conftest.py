@@ -12,13 +12,16 @@ from gitserver import GitServer, git_server
 from gnupg import gnupg_home
 from hypothesis import settings
 from machine import Machine, machine
+from molds import Molded, Molds
 from registries import Running, registry
 from stores import Store, missing, shared
 from worlds import NOW, Connected, Isolated
 
+import installer.writing
 from bundler.depot import Depot
 from installer.site import Site
 from keys.ceremony import init
+from sealift.digest import sha256
 
 settings.register_profile("sealift", deadline=None)
 settings.load_profile("sealift")
@@ -38,20 +41,41 @@ _LOOKED_AT = {
 StoreOf = Callable[[str], Store]
 
 
+@pytest.fixture(scope="session", autouse=True)
+def disk_that_is_not_waited_for() -> Iterator[None]:
+    """`fsync` and `syncfs` look at their descriptor and wait for nothing: no test pulls the plug of its machine.
+
+    That they are called, when, and what follows where they fail is tested all the same: the calls are what counts.
+    """
+
+    def synced(descriptor: int) -> None:
+        os.fstat(descriptor)
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(os, "fsync", synced)
+        patch.setattr(installer.writing, "sync_file_system", lambda folder: os.close(os.open(folder, os.O_DIRECTORY)))
+        yield
+
+
+@pytest.fixture(scope="session")
+def molds(tmp_path_factory: pytest.TempPathFactory) -> Molds:
+    """What tests begin with."""
+    return Molds(tmp_path_factory.mktemp("molds"))
+
+
 @pytest.fixture
-def connected(tmp_path: Path) -> Connected:
-    """A depot with unencrypted keys, valid from `NOW`."""
+def connected(tmp_path: Path, molds: Molds) -> Connected:
+    """A depot with unencrypted keys, valid from `NOW`; they are the same in all tests of a session."""
     root = tmp_path / "connected"
     root.mkdir()
-    summary = init(
-        root / "depot",
-        root_keys=1,
-        threshold=1,
-        passphrase=None,
-        now=NOW,
-        unsafe_unencrypted=True,
-    )
-    return Connected(root=root, depot=Depot(root / "depot"), fingerprint=summary.fingerprint)
+
+    def make() -> None:
+        init(root / "depot", root_keys=1, threshold=1, passphrase=None, now=NOW, unsafe_unencrypted=True)
+
+    molds.fill("depot", root, make)
+    made = Connected(root=root, depot=Depot(root / "depot"), fingerprint="")
+    made.fingerprint = sha256(made.first_root.read_bytes())
+    return made
 
 
 @pytest.fixture
@@ -71,6 +95,12 @@ def enroll(tmp_path: Path) -> Callable[[Connected, str], Isolated]:
 def isolated(connected: Connected, enroll: Callable[[Connected, str], Isolated]) -> Isolated:
     """A site that trusts the depot of `connected`."""
     return enroll(connected, "site")
+
+
+@pytest.fixture
+def molded(connected: Connected, isolated: Isolated, molds: Molds) -> Molded:
+    """Gives `connected` and `isolated` what they are to hold, made once in a session for each name."""
+    return lambda name, make: molds.fill_both(name, connected, isolated, make)
 
 
 @pytest.fixture(scope="session")

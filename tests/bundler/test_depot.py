@@ -48,6 +48,16 @@ def test_a_folder_that_a_killed_comparison_left_is_cleared_away(connected: Conne
         assert not left.parent.exists()
 
 
+@pytest.mark.parametrize("folder", ["cache", "cache/deb", "packs"])
+def test_a_folder_that_a_killed_fetch_left_is_cleared_away(connected: Connected, folder: str) -> None:
+    """79: apt fetches into a folder of the cache; what a kill leaves of it, with all in it, does not stay for ever."""
+    left = connected.depot.folder / folder / ".tmp-left" / "partial"
+    left.mkdir(parents=True)
+    (left / ".tmp-file").touch()
+    with connected.depot.lock():
+        assert not left.parent.exists()
+
+
 def test_what_a_failed_writer_left_is_cleared_away(connected: Connected) -> None:
     """An error inside leaves no temporary names, and is raised as it is."""
 

@@ -17,7 +17,8 @@ from typing import Any
 
 import msgspec
 import pytest
-from shop import SAME, events, interrupted, runs, serving, shop
+from molds import Molded
+from shop import SAME, events, hold, interrupted, runs, serving, shop
 from worlds import Connected, Isolated, write_tree
 
 from installer import commands
@@ -30,10 +31,9 @@ from sealift.progress import Silent
 
 
 @pytest.fixture
-def site(connected: Connected, isolated: Isolated) -> Isolated:
+def site(connected: Connected, isolated: Isolated, molded: Molded) -> Isolated:
     """A site that holds two releases and runs the first."""
-    for version in ("1.0.0", "1.1.0"):
-        isolated.admit(connected.bundle(version, shop(version)))
+    hold(molded, connected, isolated, "1.0.0", "1.1.0")
     isolated.apply("1.0.0")
     return isolated
 

@@ -7,6 +7,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+from molds import Molded
 from shop import shop
 from worlds import NOW, Connected, Isolated, sample
 
@@ -16,10 +17,10 @@ from sealift.progress import Silent
 
 
 @pytest.fixture
-def site(connected: Connected, isolated: Isolated) -> Isolated:
+def site(connected: Connected, isolated: Isolated, molded: Molded) -> Isolated:
     """A site that holds two releases."""
-    isolated.admit(connected.bundle("1.0.0", {**sample(), **shop("1.0.0")}))
-    isolated.admit(connected.bundle("1.1.0", shop("1.1.0")))
+    releases = {"1.0.0": {**sample(), **shop("1.0.0")}, "1.1.0": shop("1.1.0")}
+    molded("auditing", lambda: isolated.bring(connected, releases))
     return isolated
 
 

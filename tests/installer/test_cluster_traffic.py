@@ -15,6 +15,7 @@ from typing import Any
 
 import pytest
 from cluster import Cluster, Tree, cluster
+from molds import Molded
 from registries import need
 from shop import runs
 from worlds import Connected, Isolated
@@ -124,10 +125,10 @@ def there(tmp_path: Path, quiet_home: Path) -> Iterator[Cluster]:
 
 
 @pytest.fixture
-def place(connected: Connected, isolated: Isolated, there: Cluster) -> Place:
+def place(connected: Connected, isolated: Isolated, molded: Molded, there: Cluster) -> Place:
     """It holds three releases."""
-    for version in ("1.0", "1.1", "1.2"):
-        isolated.admit(connected.bundle(version, release(version)))
+    releases = {version: release(version) for version in ("1.0", "1.1", "1.2")}
+    molded("cluster traffic", lambda: isolated.bring(connected, releases))
     return Place(isolated, there)
 
 

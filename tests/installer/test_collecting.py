@@ -6,7 +6,8 @@ from pathlib import Path
 
 import msgspec
 import pytest
-from shop import admitted, events, serving, shop
+from molds import Molded
+from shop import admitted, events, hold, serving, shop
 from worlds import NOW, Connected, Isolated
 
 from installer.auditing import audit
@@ -24,10 +25,9 @@ VERSIONS = ("1.0.0", "1.1.0", "1.2.0", "1.3.0")
 
 
 @pytest.fixture
-def site(connected: Connected, isolated: Isolated) -> Isolated:
+def site(connected: Connected, isolated: Isolated, molded: Molded) -> Isolated:
     """A site that holds four releases and runs none."""
-    for version in VERSIONS:
-        isolated.admit(connected.bundle(version, shop(version)))
+    hold(molded, connected, isolated, *VERSIONS)
     return isolated
 
 

@@ -8,7 +8,8 @@ from pathlib import Path
 
 import pytest
 from calls import Call
-from example_program import example, script
+from example_program import example, shell
+from molds import Molded
 from worlds import Connected, Isolated
 
 from installer.applying import Outcome
@@ -17,12 +18,6 @@ from installer.conforming import conform
 from sealift.errors import DeployError, StoreError, StrandedError
 
 FILES = {"index.html": b"<h1>shop</h1>\n"}
-
-
-def shell(folder: Path, text: str) -> Path:
-    """A program that ends with `text`, and is the example before that; `$asked` is the request."""
-    words = f'#!/bin/sh\nasked=$(cat)\n{text}\nprintf %s "$asked" | {example(folder)} "$@"\n'
-    return script(folder / "other", words)
 
 
 def deploy(site: Isolated, program: Path, version: str, more: str = "") -> Outcome:
@@ -34,10 +29,10 @@ def deploy(site: Isolated, program: Path, version: str, more: str = "") -> Outco
 
 
 @pytest.fixture
-def site(connected: Connected, isolated: Isolated) -> Isolated:
+def site(connected: Connected, isolated: Isolated, molded: Molded) -> Isolated:
     """A site that holds two releases."""
-    for version in ("1.0", "1.1"):
-        isolated.admit(connected.bundle(version, {**FILES, "version": version.encode()}))
+    releases = {version: {**FILES, "version": version.encode()} for version in ("1.0", "1.1")}
+    molded("command", lambda: isolated.bring(connected, releases))
     return isolated
 
 

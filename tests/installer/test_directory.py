@@ -11,8 +11,9 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from molds import Molded
 from mounts import xfs
-from shop import events, runs, serving, shop
+from shop import events, hold, runs, serving, shop
 from worlds import Connected, Isolated, sample
 
 import installer.writing
@@ -23,10 +24,9 @@ HARDLINK, REFLINK, NONE = "    reuse: hardlink\n", "    reuse: reflink\n", "    
 
 
 @pytest.fixture
-def site(connected: Connected, isolated: Isolated) -> Isolated:
+def site(connected: Connected, isolated: Isolated, molded: Molded) -> Isolated:
     """A site that holds two releases and runs the first."""
-    for version in ("1.0.0", "1.1.0"):
-        isolated.admit(connected.bundle(version, shop(version)))
+    hold(molded, connected, isolated, "1.0.0", "1.1.0")
     isolated.apply("1.0.0")
     return isolated
 
@@ -302,6 +302,7 @@ def test_a_changed_file_is_not_cloned(clonable: Isolated) -> None:
 
 def _blocks(path: Path) -> set[int]:
     """The blocks of the disk that a file's content lies in (FIEMAP)."""
+    os.sync()
     found = subprocess.run(
         ["filefrag", "-v", str(path)],
         capture_output=True,

@@ -9,7 +9,8 @@ from pathlib import Path
 import pytest
 from calls import Call
 from killer import Side, killed
-from shop import runs, serving, shop
+from molds import Molded
+from shop import hold, runs, serving, shop
 from worlds import Connected, Isolated
 
 from installer.applying import Installation
@@ -20,9 +21,9 @@ from sealift.progress import Silent
 
 
 @pytest.fixture
-def site(connected: Connected, isolated: Isolated) -> Isolated:
+def site(connected: Connected, isolated: Isolated, molded: Molded) -> Isolated:
     """A site that runs a release, one of whose files somebody has changed."""
-    isolated.admit(connected.bundle("1.0.0", shop("1.0.0")))
+    hold(molded, connected, isolated, "1.0.0")
     isolated.apply("1.0.0")
     (isolated.srv / "current/version.txt").write_text("changed\n")
     return isolated

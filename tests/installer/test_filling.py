@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+import base64
+import json
 import os
 from pathlib import Path
 
 import pytest
 from calls import Call
+from example_program import shell
 from gitserver import repository
+from molds import Molded
 from valued import APP, SCHEMA, SECRET, app, bundle, declared, deploy
 from worlds import Connected, Isolated
 
@@ -20,9 +24,9 @@ WITH_SECRET = f"{APP}password: ${{{{ secrets.db }}}}\n"
 
 
 @pytest.fixture
-def site(connected: Connected, isolated: Isolated) -> Isolated:
+def site(connected: Connected, isolated: Isolated, molded: Molded) -> Isolated:
     """A site that holds a release with a template."""
-    isolated.admit(bundle(connected))
+    molded("filling", lambda: isolated.admit(bundle(connected)))
     return isolated
 
 
@@ -333,6 +337,41 @@ def test_a_program_that_prints_a_secret_is_masked(guarded: Isolated, secret: Pat
     assert "<secret db>" in caught.value.message
     assert SECRET not in caught.value.message
     assert SECRET not in (guarded.folder / "ledger.jsonl").read_text()
+
+
+@pytest.mark.parametrize(
+    "words",
+    [SECRET, SECRET[:9], SECRET[-8:], base64.b64encode(SECRET.encode()).decode()[4:20]],
+    ids=["whole", "its begin", "its end", "in base64"],
+)
+def test_a_target_that_quotes_a_piece_of_a_secret_is_masked(
+    guarded: Isolated, secret: Path, tmp_path: Path, words: str
+) -> None:
+    """103: in its errors, in their hints, and in what it says is wrong, to a person and to the ledger."""
+    (tmp_path / "live").mkdir()
+    target = f"{{kind: command, command: [{tmp_path}/other, {tmp_path}/live], path: {tmp_path}/releases}}"
+
+    def says(operation: str, **reply: str) -> None:
+        text = json.dumps({"protocol": 1, **reply})
+        shell(tmp_path, f"case $asked in *'\"operation\":\"{operation}\"'*) echo '{text}'; exit;; esac")
+
+    says("stage", error=f"near {words}.", hint=f"look for {words}.")
+    with pytest.raises(DeployError) as caught:
+        guarded.deploy("1.0.0", target, more=_with(secret))
+    assert "near <secret db>." in caught.value.message
+    says("nothing")
+    guarded.deploy("1.0.0", target, more=_with(secret))
+    says("check", problem=f"bad: {words}.")
+    current = guarded.installation.deployments.state("plant-7").current
+    assert current is not None
+    assert guarded.installation.inspect(current, deep=False)[0][1] == "bad: <secret db>."
+    (step,) = guarded.installation.plan(load(guarded.root / "environment.yaml")).steps
+    assert step.problem == "bad: <secret db>."
+    says("current", error=f"near {words}.", hint=f"look for {words}.")
+    with pytest.raises(DeployError) as caught:
+        guarded.installation.plan(load(guarded.root / "environment.yaml"))
+    assert (caught.value.message.endswith("near <secret db>."), caught.value.hint) == (True, "look for <secret db>.")
+    assert words not in (guarded.folder / "ledger.jsonl").read_text()
 
 
 def test_no_secret_is_looked_for_where_a_policy_refuses(guarded: Isolated, tmp_path: Path) -> None:

@@ -12,6 +12,7 @@ from pathlib import Path
 import pytest
 from gitserver import GitServer, Repository, repository
 from images import sample
+from molds import Molded
 from registries import PASSWORD, USER
 from sshserver import SshServer, ssh_server
 from worlds import Connected, Isolated
@@ -96,15 +97,19 @@ class Place:
 
 @pytest.fixture
 def place(
-    connected: Connected, isolated: Isolated, quiet_home: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    connected: Connected,
+    isolated: Isolated,
+    molded: Molded,
+    quiet_home: Path,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
 ) -> Place:
     """The repository lies on the disk."""
     for name in [each for each in os.environ if each.startswith("GIT_")]:
         monkeypatch.delenv(name)
     there = repository(tmp_path / "manifests.git")
     there.commit(THEIRS)
-    for version in ("1.0", "1.1"):
-        isolated.admit(connected.bundle(version, files(version)))
+    molded("gitops", lambda: isolated.bring(connected, {version: files(version) for version in ("1.0", "1.1")}))
     return Place(there=there, site=isolated, url=str(there.folder))
 
 

@@ -7,7 +7,8 @@ from pathlib import Path
 
 import pytest
 from calls import Call
-from shop import serving, shop
+from molds import Molded
+from shop import hold, serving, shop
 from worlds import Connected, Isolated
 
 from installer.cli import PROGRAM
@@ -29,10 +30,9 @@ def call(
 
 
 @pytest.fixture
-def deployed(connected: Connected, isolated: Isolated) -> Isolated:
+def deployed(connected: Connected, isolated: Isolated, molded: Molded) -> Isolated:
     """A site that holds two releases and runs the first."""
-    for version in ("1.0.0", "1.1.0"):
-        isolated.admit(connected.bundle(version, shop(version)))
+    hold(molded, connected, isolated, "1.0.0", "1.1.0")
     isolated.apply("1.0.0")
     return isolated
 

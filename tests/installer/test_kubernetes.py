@@ -15,6 +15,7 @@ from typing import Any
 
 import pytest
 from cluster import Cluster, cluster
+from molds import Molded
 from registries import need
 from worlds import Connected, Isolated
 
@@ -92,12 +93,10 @@ def there(tmp_path: Path) -> Iterator[Cluster]:
 
 
 @pytest.fixture
-def place(connected: Connected, isolated: Isolated, quiet_home: Path, there: Cluster) -> Place:
+def place(connected: Connected, isolated: Isolated, molded: Molded, quiet_home: Path, there: Cluster) -> Place:
     """It holds two good releases."""
-    place = Place(connected, isolated, there)
-    for version in ("1.0", "1.1"):
-        place.bring(version, release(version))
-    return place
+    molded("kubernetes", lambda: isolated.bring(connected, {version: release(version) for version in ("1.0", "1.1")}))
+    return Place(connected, isolated, there)
 
 
 def test_objects_are_applied_and_what_is_gone_is_deleted(place: Place) -> None:

@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 from boxes import Boxes, box
 from images import Sample
+from molds import Molded
 from registries import Running
 from worlds import Connected, Isolated
 
@@ -68,12 +69,16 @@ class Place:
 
 
 @pytest.fixture
-def place(connected: Connected, isolated: Isolated, podman: Boxes, quiet_home: Path) -> Place:
+def place(connected: Connected, isolated: Isolated, molded: Molded, podman: Boxes, quiet_home: Path) -> Place:
     """It holds two good releases, of which one image is the same."""
     place = Place(connected, isolated, podman)
-    side = box("side")
-    for version in ("1.0", "1.1"):
-        place.bring(version, box(version), side)
+
+    def make() -> None:
+        side = box("side")
+        for version in ("1.0", "1.1"):
+            place.bring(version, box(version), side)
+
+    molded("podman", make)
     return place
 
 

@@ -9,9 +9,10 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from molds import Molded
 from proxies import Front, Kind, Load, front, wait_for
 from registries import need
-from shop import events, runs, shop
+from shop import events, hold, runs
 from worlds import Connected, Isolated
 
 from installer.applying import Outcome
@@ -38,10 +39,9 @@ def haproxy(tmp_path: Path) -> Iterator[Front]:
 
 
 @pytest.fixture
-def site(connected: Connected, isolated: Isolated) -> Isolated:
+def site(connected: Connected, isolated: Isolated, molded: Molded) -> Isolated:
     """A site that holds three releases."""
-    for version in ("1.0.0", "1.1.0", "1.2.0"):
-        isolated.admit(connected.bundle(version, shop(version)))
+    hold(molded, connected, isolated, "1.0.0", "1.1.0", "1.2.0")
     return isolated
 
 

@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 from machine import Machine
+from molds import Molded
 from worlds import Connected, Isolated
 
 from installer import commands, units
@@ -67,12 +68,10 @@ class Place:
 
 
 @pytest.fixture
-def place(connected: Connected, isolated: Isolated, systemd: Machine) -> Place:
+def place(connected: Connected, isolated: Isolated, molded: Molded, systemd: Machine) -> Place:
     """It holds two good releases."""
-    place = Place(connected, isolated, systemd)
-    for version in ("1.0", "1.1"):
-        place.bring(version, release(version))
-    return place
+    molded("systemd", lambda: isolated.bring(connected, {version: release(version) for version in ("1.0", "1.1")}))
+    return Place(connected, isolated, systemd)
 
 
 def test_what_changed_is_started_anew_and_nothing_else(place: Place) -> None:

@@ -17,8 +17,9 @@ from distributions import npm, wheel
 from example_program import example
 from gitserver import repository
 from gnupg import fingerprint
-from images import sample
+from images import Sample, sample
 from machine import Machine
+from molds import Molded
 from registries import need, registry
 from stores import Store
 from worlds import Connected, Isolated
@@ -70,6 +71,7 @@ PACKAGES: dict[str, tuple[Kind, dict[str, dict[str, bytes]]]] = {
     ),
 }
 """The kind of the artifacts that an index lists, and those of two releases."""
+VERSIONS = ("1.0", "1.1")
 VARIANTS = ("-azurite", "-tar")
 """What tells apart the cases of one kind."""
 
@@ -126,6 +128,7 @@ def case(
     request: pytest.FixtureRequest,
     connected: Connected,
     isolated: Isolated,
+    molded: Molded,
     quiet_home: Path,
     tmp_path: Path,
     store_of: Callable[[str], Store],
@@ -134,21 +137,24 @@ def case(
     kind: str = request.param
     if kind == "kubernetes":
         need("kubectl")
+        molded("contract kubernetes", lambda: isolated.bring(connected, _manifests()))
         with cluster(tmp_path) as there:
-            yield _kubernetes(connected, isolated, there)
+            yield _kubernetes(isolated, there)
         return
     if kind == "podman":
-        yield _podman(connected, isolated, request.getfixturevalue("podman"))
+        molded("contract podman", lambda: _admit_images(connected, isolated, box("1.0"), box("1.1")))
+        yield _podman(isolated, request.getfixturevalue("podman"))
         return
     if kind == "systemd":
-        yield _systemd(connected, isolated, request.getfixturevalue("systemd"))
+        molded("contract systemd", lambda: isolated.bring(connected, _units()))
+        yield _systemd(isolated, request.getfixturevalue("systemd"))
         return
     if kind in PACKAGES:
         gnupg = request.getfixturevalue("gnupg") if kind == "apt-repository" else None
-        yield _index(kind, connected, isolated, tmp_path / "srv", gnupg)
+        molded(f"contract {kind}", lambda: _admit_packages(connected, isolated, kind))
+        yield _index(kind, isolated, tmp_path / "srv", gnupg)
         return
-    for seed, version in enumerate(("1.0", "1.1"), 1):
-        isolated.admit(connected.export(connected.images(version, sample(seed))))
+    molded("contract images", lambda: _admit_images(connected, isolated, sample(1), sample(2)))
     place = tmp_path / "srv"
     made = sample(1)
     layer = next(digest for digest, content in made.pile.blobs.items() if len(content) > 15_000)
@@ -183,11 +189,29 @@ def case(
     yield Case(kind=kind, site=isolated, settings=settings, harm=damage)
 
 
-def _kubernetes(connected: Connected, site: Isolated, there: Cluster) -> Case:
+def _admit_images(connected: Connected, site: Isolated, *samples: Sample) -> None:
+    for made, version in zip(samples, VERSIONS, strict=True):
+        site.admit(connected.export(connected.images(version, made)))
+
+
+def _admit_packages(connected: Connected, site: Isolated, kind: str) -> None:
+    sort, releases = PACKAGES[kind]
+    for version, files in releases.items():
+        site.admit(connected.packages(version, files, kind=sort))
+
+
+def _manifests() -> dict[str, dict[str, bytes]]:
+    tree = {"apiVersion": "v1", "kind": "ConfigMap", "metadata": {"name": "shop"}}
+    return {version: {"shop.json": json.dumps({**tree, "data": {"version": version}}).encode()} for version in VERSIONS}
+
+
+def _units() -> dict[str, dict[str, bytes]]:
+    run = "[Service]\nEnvironment=VERSION={}\nExecStart=/bin/sleep infinity\n"
+    return {version: {"shop.service": run.format(version).encode()} for version in VERSIONS}
+
+
+def _kubernetes(site: Isolated, there: Cluster) -> Case:
     """A double of a cluster."""
-    for version in ("1.0", "1.1"):
-        tree = {"apiVersion": "v1", "kind": "ConfigMap", "metadata": {"name": "shop"}, "data": {"version": version}}
-        site.admit(connected.bundle(version, {"shop.json": json.dumps(tree).encode()}))
 
     def theirs() -> Callable[[], bool]:
         there.create({"apiVersion": "v1", "kind": "ConfigMap", "metadata": {"name": "shop"}, "data": {"a": "mine"}})
@@ -202,10 +226,8 @@ def _kubernetes(connected: Connected, site: Isolated, there: Cluster) -> Case:
     )
 
 
-def _podman(connected: Connected, site: Isolated, podman: Boxes) -> Case:
+def _podman(site: Isolated, podman: Boxes) -> Case:
     """A podman with a store of its own."""
-    for version in ("1.0", "1.1"):
-        site.admit(connected.export(connected.images(version, box(version))))
 
     def other() -> Callable[[], bool]:
         theirs = podman.run("create", "--name=shop", "--rootfs", str(site.root), "/bin/true")
@@ -223,11 +245,8 @@ def _podman(connected: Connected, site: Isolated, podman: Boxes) -> Case:
     )
 
 
-def _systemd(connected: Connected, site: Isolated, machine: Machine) -> Case:
+def _systemd(site: Isolated, machine: Machine) -> Case:
     """A machine of its own; a unit instead of an image."""
-    for version in ("1.0", "1.1"):
-        run = f"Environment=VERSION={version}\nExecStart=/bin/sleep infinity\n"
-        site.admit(connected.bundle(version, {"shop.service": f"[Service]\n{run}".encode()}))
     unit = machine.units / "shop.service"
     return Case(
         kind="systemd",
@@ -288,11 +307,7 @@ def _gitops(site: Isolated, tmp_path: Path) -> Case:
     return Case(kind="gitops", site=site, settings=settings, harm=damage, theirs=theirs)
 
 
-def _index(kind: str, connected: Connected, isolated: Isolated, place: Path, gnupg: Path | None) -> Case:
-    sort, releases = PACKAGES[kind]
-    for version, files in releases.items():
-        isolated.admit(connected.packages(version, files, kind=sort))
-
+def _index(kind: str, isolated: Isolated, place: Path, gnupg: Path | None) -> Case:
     def damage() -> None:
         shipped = next(path for path in (place / "current").rglob("*base*") if path.suffix in (".deb", ".whl", ".tgz"))
         shipped.write_bytes(shipped.read_bytes()[:-1] + b"?")

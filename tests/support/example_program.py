@@ -19,3 +19,9 @@ def script(path: Path, text: str) -> Path:
     path.write_text(text)
     path.chmod(0o755)
     return path
+
+
+def shell(folder: Path, text: str) -> Path:
+    """A program that ends with `text`, and is the example before that; `$asked` is the request."""
+    words = f'#!/bin/sh\nasked=$(cat)\n{text}\nprintf %s "$asked" | {example(folder)} "$@"\n'
+    return script(folder / "other", words)

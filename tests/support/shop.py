@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from archives import Packed, prose, zipped
-from worlds import Isolated
+from molds import Molded
+from worlds import Connected, Isolated
 
 SAME = {
     "a/same.txt": b"the same in every version\n" * 20,
@@ -16,6 +17,12 @@ def shop(version: str) -> dict[str, bytes]:
     """The files of the release `shop` in a version: some are the same in all, some are its own."""
     wheel = zipped([Packed(name="shop.py", content=prose(1, 3000) + version.encode())])
     return {**SAME, "lib.whl": wheel, "version.txt": f"{version}\n".encode(), f"a/only-{version}.txt": b"new\n"}
+
+
+def hold(molded: Molded, connected: Connected, isolated: Isolated, *versions: str) -> None:
+    """Let the site hold these versions, and the depot have published them."""
+    releases = {version: shop(version) for version in versions}
+    molded(" ".join(("shop", *versions)), lambda: isolated.bring(connected, releases))
 
 
 def serving(site: Isolated) -> str | None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import random
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
@@ -187,6 +187,11 @@ class Isolated:
     def admit(self, bundle: Path, *, waiver: bytes | None = None) -> Imported:
         """Import a bundle."""
         return admit(self.site, bundle, now=self.now, workers=2, progress=Silent(), waiver=waiver)
+
+    def bring(self, connected: Connected, releases: Mapping[str, dict[str, bytes]]) -> None:
+        """Import releases `shop` of these files by their versions, each in a bundle of its own."""
+        for version, files in releases.items():
+            self.admit(connected.bundle(version, files))
 
     def environment(self, version: str, *, release: str = "shop", more: str = "", target: str = "") -> Path:
         """Write an environment that deploys a version to `srv`; return its path."""
