@@ -69,6 +69,6 @@ def delegate(
             raise UsageError(f"{team} needs a key", hint="give --add FILE for each holder, or --new")
         rule = changed(None, add=[public.key for public in added], remove=(), threshold=threshold, role=team)
         note_places(depot, added)
-        signer_for = online_signer(depot, opening.source.existing, unsafe_unencrypted=unsafe_no_passphrase)
+        signer_for = online_signer(depot, opening.source, unsafe_unencrypted=unsafe_no_passphrase)
         run(depot, team, rule, signer_for=signer_for, now=now)
     emit(team_document(team, rule), as_json, team_text(team, rule))

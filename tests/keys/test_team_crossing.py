@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 from office import rule
 from securesystemslib.signer import CryptoSigner
+from told import Told
 from worlds import Connected, Isolated
 
 from bundler import sites
@@ -24,7 +25,7 @@ def test_a_teams_release_crosses_once_the_team_has_signed(
 ) -> None:
     """No bundle before, whoever exports; the same export after, and the site holds the release."""
     depot = connected.depot.folder
-    signer_for = online_signer(depot, lambda _: b"", unsafe_unencrypted=True)
+    signer_for = online_signer(depot, Told(), unsafe_unencrypted=True)
     holders = [CryptoSigner.generate_ed25519(), CryptoSigner.generate_ed25519()]
     delegate(depot, "team-a", rule(holders, 2), signer_for=signer_for, now=connected.now)
     folder = connected.root / "files"
@@ -49,7 +50,7 @@ def test_a_teams_next_release_crosses_as_a_difference_by_receipt(
 ) -> None:
     """A receipt names the team's release, and the difference to it is admitted as any other."""
     depot = connected.depot.folder
-    signer_for = online_signer(depot, lambda _: b"", unsafe_unencrypted=True)
+    signer_for = online_signer(depot, Told(), unsafe_unencrypted=True)
     holder = CryptoSigner.generate_ed25519()
     delegate(depot, "team-a", rule([holder], 1), signer_for=signer_for, now=connected.now)
     site = enroll(connected, "site")
