@@ -103,7 +103,8 @@ def publish(
         team_signers: unlocks the keys of a team that are at hand, of its threshold or fewer.
 
     Raises:
-        PolicyError: a team must sign first: its request now waits in the depot, and nothing was published.
+        PolicyError: a team must sign first: its request now waits in the depot; or what one signed has expired.
+            Nothing was published.
         UsageError: a release was already published with other content, there are too many, or `published`
             lies in the future.
         MalformedError: a target path or a file of the depot does not have its form.
@@ -182,6 +183,12 @@ def _team_files(
                 f"{team} must sign its releases first: {short} more of its keys are needed",
                 hint=f"let its holders sign {path} (sealift-keys sign), publish that (sealift-keys publish), "
                 "and run this again",
+            )
+        elif now >= state.teams[team].expires:
+            raise PolicyError(
+                f"{team} has signed nothing new, and what it signed expired on {state.teams[team].expires:%Y-%m-%d}: "
+                "no site would admit a bundle",
+                hint=f"let it sign anew (sealift-keys renew {team}), or end it (sealift-keys dismiss {team})",
             )
     return files
 

@@ -46,6 +46,7 @@ def delegate(
 
     from ..changes import team_rule
     from ..lineup import ROLES, changed
+    from ..proposing import refuse_dismissed
     from ..publishing import delegate as run
     from ..repository import online_signer, verify
     from .team import team_document, team_text
@@ -58,6 +59,7 @@ def delegate(
     opening = Opening(passphrase_file, unsafe_no_passphrase)
     with at_work(depot):
         state, now = verify(depot), utc_now()
+        refuse_dismissed(state, team)
         if team_rule(state.targets, team):
             raise UsageError(f"{team} is there already", hint=f"change it: sealift-keys rotate {team} --depot {depot}")
         added = [opening.public(named) for named in add]
