@@ -56,7 +56,6 @@ def commit(
         UsageError: the targets are more than a site accepts.
         StoreError: the disk refused; the former state stays, or the new one is complete.
     """
-    delegations = (targets.delegations.roles or {}) if targets.delegations else {}
     others = {name: meta for name, meta in state.snapshot.meta.items() if name != "targets.json"}
     files = {}
     for team, content in (teams or {}).items():
@@ -67,7 +66,7 @@ def commit(
         targets,
         root[0] if root else state.root,
         signer,
-        others={name: meta for name, meta in others.items() if name.removesuffix(".json") in delegations},
+        others=others,
         snapshot_version=state.snapshot.version + 1,
         timestamp_version=state.timestamp.version + 1,
     )

@@ -77,6 +77,7 @@ def next_team(
         UsageError: nothing delegates to the team.
         TrustError, StoreError: the depot's files cannot be read.
     """
+    refuse_dismissed(state, team)
     rule = rule or team_rule(state.targets, team)
     if rule is None:
         raise UsageError(
@@ -94,6 +95,18 @@ def next_team(
     return Request(
         role=team, roots=roots(state), signed=after.to_dict(), signatures={}, targets=top, former=former, rule=rule
     )
+
+
+def refuse_dismissed(state: State, team: str) -> None:
+    """Refuse a team whose name was another's: sites hold what that one released.
+
+    Raises:
+        UsageError: it was dismissed.
+    """
+    if team in state.dismissed:
+        raise UsageError(
+            f"{team} was dismissed, and its name is not given again", hint="give the new team a name of its own"
+        )
 
 
 def next_waiver(

@@ -6,7 +6,7 @@ request is a file that others could change.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -16,6 +16,7 @@ from tuf.api.metadata import DelegatedRole, Delegations, Root, Targets
 
 from sealift.durable import write_file
 from sealift.errors import TrustError, UsageError
+from sealift.names import visible
 from sealift.tuf_rules import pattern_of
 
 from . import depot as depots
@@ -24,8 +25,8 @@ from .clients import refuse_unreadable
 from .committing import begin, commit, commit_root, finish, renewed
 from .lineup import WAIVER, Lineup, Rule, check_apart, check_rule, lineup
 from .metadata import sign_all
-from .pending import drop
-from .proposing import clients, refuse_expired, team_rules, until
+from .pending import drop, held
+from .proposing import clients, refuse_dismissed, refuse_expired, team_rules, until
 from .repository import ROLE_DAYS
 from .request import Request
 from .state import ROOTS_MAX, State, verify
@@ -102,6 +103,38 @@ def delegate(
             hint=f"let the team sign anew: sealift-keys rotate {team} makes a request for that",
         )
     commit(state, targets, signer_for(state.root))
+
+
+def dismiss(depot: Path, team: str, *, signer_for: SignerFor, now: datetime, days: int = ROLE_DAYS) -> int:
+    """Let a team sign no more, and publish that; return how many of its releases nothing vouches for from now on.
+
+    Its requests are dropped, and its name stays taken where it has published anything. The snapshot goes on naming
+    what it published last, because sites refuse one that loses a name.
+
+    Args:
+        depot: the depot, whose lock the caller holds.
+        team: the role.
+        signer_for: unlocks the online key.
+        now: the time, aware.
+        days: how long the new metadata lives.
+
+    Raises:
+        UsageError: there is no such team.
+        TrustError: the root has expired, or the key is not entitled.
+        StoreError: the disk refused; the former state stays, or the new one is complete.
+    """
+    state = _current(depot, now)
+    rules = team_rules(state.targets)
+    if team not in rules:
+        refuse_dismissed(state, team)
+        raise UsageError(f"there is no team {visible(team)[:40]}", hint="sealift-keys show lists the teams")
+    del rules[team]
+    targets = _with(renewed(state.targets, now.astimezone(UTC) + timedelta(days=days)), rules)
+    commit(state, targets, signer_for(state.root))
+    for request in held(depot):
+        if request.role == team:
+            drop(depot, request)
+    return len(state.teams[team].targets) if team in state.teams else 0
 
 
 def proposed(depot: Path, state: State, team: str, rule: Rule, now: datetime, *, days: int = ROLE_DAYS) -> Targets:
@@ -219,6 +252,11 @@ def _check_root(depot: Path, state: State, after: Lineup) -> None:
 def _team(depot: Path, request: Request, signer_for: SignerFor, now: datetime, days: int) -> Outcome:
     state = _current(depot, now)
     team, rule = request.role, request.quorums[0].rule
+    refuse_dismissed(state, team)
+    if team_rule(state.targets, team) is None:
+        raise TrustError(
+            f"{request.name} is of a team that there is not", hint=f"delegate to it first: sealift-keys delegate {team}"
+        )
     former = state.teams.get(team)
     if request.version != (former.version if former else 0) + 1:
         raise TrustError(
@@ -242,11 +280,16 @@ def _team(depot: Path, request: Request, signer_for: SignerFor, now: datetime, d
 def _delegating(depot: Path, state: State, team: str, rule: Rule, expires: datetime) -> Targets:
     """The next top-level targets, by which `rule` holds for `team`."""
     check_rule(rule, team)
+    refuse_dismissed(state, team)
     line, rules = lineup(state.root), {**team_rules(state.targets), team: rule}
     check_apart(line, {team: rule})
     before = [key for each in team_rules(state.targets).values() for key in each.keys]
     refuse_unreadable([*line.keys.values(), *before], rule.keys, clients(depot), fresh=False)
-    targets = renewed(state.targets, expires)
+    return _with(renewed(state.targets, expires), rules)
+
+
+def _with(targets: Targets, rules: Mapping[str, Rule]) -> Targets:
+    """`targets`, which delegate to the teams of `rules` and to nobody else."""
     targets.delegations = Delegations(
         keys={key.keyid: key for each in rules.values() for key in each.keys},
         roles={

@@ -29,7 +29,7 @@ from .committing import commit, finish, renewed
 from .keyfile import load
 from .lineup import Rule
 from .pending import save
-from .places import open_signer
+from .places import Secrets, open_signer
 from .proposing import next_team
 from .state import Entry, State, bundle_order, verify
 
@@ -103,7 +103,8 @@ def publish(
         team_signers: unlocks the keys of a team that are at hand, of its threshold or fewer.
 
     Raises:
-        PolicyError: a team must sign first: its request now waits in the depot, and nothing was published.
+        PolicyError: a team must sign first: its request now waits in the depot; or what one signed has expired.
+            Nothing was published.
         UsageError: a release was already published with other content, there are too many, or `published`
             lies in the future.
         MalformedError: a target path or a file of the depot does not have its form.
@@ -183,6 +184,12 @@ def _team_files(
                 hint=f"let its holders sign {path} (sealift-keys sign), publish that (sealift-keys publish), "
                 "and run this again",
             )
+        elif now >= state.teams[team].expires:
+            raise PolicyError(
+                f"{team} has signed nothing new, and what it signed expired on {state.teams[team].expires:%Y-%m-%d}: "
+                "no site would admit a bundle",
+                hint=f"let it sign anew (sealift-keys renew {team}), or end it (sealift-keys dismiss {team})",
+            )
     return files
 
 
@@ -195,15 +202,12 @@ def metadata_files(depot: Path) -> list[Path]:
     return list(verify(depot).files)
 
 
-def online_signer(
-    depot: Path, passphrase_source: Callable[[str], bytes], *, unsafe_unencrypted: bool = False
-) -> Callable[[Root], Signer]:
+def online_signer(depot: Path, secrets: Secrets, *, unsafe_unencrypted: bool = False) -> Callable[[Root], Signer]:
     """What `publish` takes to unlock the depot's online key.
 
     Args:
         depot: the depot.
-        passphrase_source: gives the passphrase for the thing that it is told, such as
-            `PassphraseSource.existing`; called only when something is to be signed.
+        secrets: gives its passphrase or PIN; asked only when something is to be signed.
         unsafe_unencrypted: accept a key that lies in the clear.
     """
 
@@ -212,21 +216,21 @@ def online_signer(
         for keyid in root.roles["timestamp"].keyids:
             place = settings.place(depot, keyid)
             if place is not None:
-                return open_signer(place, root.keys[keyid], passphrase_source, unsafe_unencrypted=unsafe_unencrypted)
+                return open_signer(place, root.keys[keyid], secrets, unsafe_unencrypted=unsafe_unencrypted)
         path = depots.online_key(depot)
-        return load(path, lambda: passphrase_source(str(path)), unsafe_unencrypted=unsafe_unencrypted)
+        return load(path, lambda: secrets.existing(str(path)), unsafe_unencrypted=unsafe_unencrypted)
 
     return unlock
 
 
 def team_signers(
-    depot: Path, passphrase_source: Callable[[str], bytes], *, unsafe_unencrypted: bool = False
+    depot: Path, secrets: Secrets, *, unsafe_unencrypted: bool = False
 ) -> Callable[[Rule], Sequence[Signer]]:
     """What `publish` takes to unlock those keys of a team whose place the depot knows, as many as must sign.
 
     Args:
         depot: the depot.
-        passphrase_source: as for `online_signer`.
+        secrets: as for `online_signer`.
         unsafe_unencrypted: accept keys that lie in the clear.
     """
 
@@ -234,7 +238,7 @@ def team_signers(
         settings = depots.settings(depot)
         known = [(place, key) for key in rule.keys if (place := settings.place(depot, key.keyid)) is not None]
         return [
-            open_signer(place, key, passphrase_source, unsafe_unencrypted=unsafe_unencrypted)
+            open_signer(place, key, secrets, unsafe_unencrypted=unsafe_unencrypted)
             for place, key in known[: rule.threshold]
         ]
 

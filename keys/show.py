@@ -71,6 +71,8 @@ class Description:
     """Which version of Sealift each site runs, as noted."""
     waiting: tuple[str, ...] = ()
     """The requests that wait for signatures."""
+    dismissed: tuple[str, ...] = ()
+    """Teams that sign no more, whose names stay taken."""
 
 
 def describe(depot: Path, now: datetime) -> Description:
@@ -107,6 +109,7 @@ def describe(depot: Path, now: datetime) -> Description:
         warnings=(*_warnings(roles), *_shared(rules)),
         clients={} if settings.clients is msgspec.UNSET else settings.clients,
         waiting=tuple(request.name for request in held(depot)),
+        dismissed=tuple(state.dismissed),
     )
 
 
@@ -207,5 +210,7 @@ def _warnings(roles: Iterable[Role]) -> Iterable[str]:
             continue
         day = role.expires[:10]
         when = f"expired on {day}" if role.days_left < 0 else f"expires in {role.days_left} days, on {day}"
-        remedy = remedies.get(role.name, f"the team must sign anew: sealift-keys renew {role.name}")
+        remedy = remedies.get(
+            role.name, f"the team must sign anew (sealift-keys renew {role.name}), or end: sealift-keys dismiss"
+        )
         yield f"{role.name} {when}: {remedy}"

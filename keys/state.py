@@ -71,6 +71,8 @@ class State:
     targets: Targets
     teams: Mapping[str, Targets]
     """The metadata of each role that the top-level targets delegate to, where there is some yet."""
+    dismissed: Mapping[str, int]
+    """The last version of each team that was dismissed: a snapshot never loses a name, since sites would refuse it."""
     stamp: Path
     """The file of the timestamp."""
 
@@ -153,15 +155,17 @@ def _verify(depot: Path, folder: Path, held: Mapping[str, set[int]]) -> State:
     if "targets.json" not in snapshot.meta:
         raise TrustError(f"snapshot {snapshot.version} of {depot} lists no targets", hint=_RESTORE)
     targets = _listed(folder, root, Targets.type, snapshot.meta["targets.json"], Targets)
-    teams = {}
+    teams: dict[str, Targets] = {}
+    dismissed: dict[str, int] = {}
     for name in sorted(snapshot.meta.keys() - {"targets.json"}):
         team = name.removesuffix(".json")
         if targets.delegations is None or team not in (targets.delegations.roles or {}):
-            raise TrustError(f"{depot} has metadata of {team!r}, which nothing delegates to", hint=_RESTORE)
-        teams[team] = _listed(folder, targets, team, snapshot.meta[name], Targets)
+            dismissed[team] = snapshot.meta[name].version
+        else:
+            teams[team] = _listed(folder, targets, team, snapshot.meta[name], Targets)
 
     current = {"snapshot": snapshot.version, "targets": targets.version}
-    current |= {team: signed.version for team, signed in teams.items()}
+    current |= {team: signed.version for team, signed in teams.items()} | dismissed
     for role, version in current.items():
         newest = max(held.get(role, set()), default=0)
         if newest > version + 1:
@@ -178,6 +182,7 @@ def _verify(depot: Path, folder: Path, held: Mapping[str, set[int]]) -> State:
         snapshot=snapshot,
         targets=targets,
         teams=teams,
+        dismissed=dismissed,
         stamp=path,
     )
 

@@ -31,7 +31,14 @@ def passphrase_options(function: Function) -> Function:
 
 
 def terminal_source(file: Path | None) -> PassphraseSource:
-    """The passphrase from `file`, else this process's environment, else its terminal."""
+    """The passphrase from `file`, else this process's environment, else its terminal.
+
+    From here on the clients of key services keep their log records to themselves: what they mean is said once, as an
+    error with a hint and without what a terminal would obey.
+    """
+    import logging
+
+    logging.disable(logging.CRITICAL)
     return PassphraseSource(file=file, environ=os.environ, prompt=_prompt if sys.stdin.isatty() else None)
 
 

@@ -154,12 +154,12 @@ def export(
     def signer_for(root: Root) -> Signer:
         from keys.repository import online_signer
 
-        return online_signer(depot, source.existing, unsafe_unencrypted=unsafe_no_passphrase)(root)
+        return online_signer(depot, source, unsafe_unencrypted=unsafe_no_passphrase)(root)
 
     def team_signers(rule: Rule) -> Sequence[Signer]:
         from keys.repository import team_signers
 
-        return team_signers(depot, source.existing, unsafe_unencrypted=unsafe_no_passphrase)(rule)
+        return team_signers(depot, source, unsafe_unencrypted=unsafe_no_passphrase)(rule)
 
     with Bar(quiet=quiet) as bar:
         made = run(

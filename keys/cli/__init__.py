@@ -17,6 +17,7 @@ PROGRAM = Program(
         "revoke": ("keys.cli.revoke:revoke", "Take a lost or stolen key out of every role."),
         "renew": ("keys.cli.renew:renew", "Give a root, the online metadata or a team's a new expiry."),
         "delegate": ("keys.cli.delegate:delegate", "Let a team sign releases of its own."),
+        "dismiss": ("keys.cli.dismiss:dismiss", "Let a team sign no more."),
         "sign": ("keys.cli.sign:sign", "Sign a request on a machine of your own, once you have read it."),
         "publish": ("keys.cli.publish:publish", "Collect signatures, and publish what has enough of them."),
         "waive": ("keys.cli.waive:waive", "Let one late bundle pass although it has expired."),

@@ -49,7 +49,7 @@ def publish_one(depot: Path, request: Request, opening: Opening, now: datetime) 
     from ..publishing import publish_request
     from ..repository import online_signer
 
-    signer_for = online_signer(depot, opening.source.existing, unsafe_unencrypted=opening.unsafe_unencrypted)
+    signer_for = online_signer(depot, opening.source, unsafe_unencrypted=opening.unsafe_unencrypted)
     return publish_request(depot, request, signer_for=signer_for, now=now)
 
 

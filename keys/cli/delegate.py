@@ -46,6 +46,7 @@ def delegate(
 
     from ..changes import team_rule
     from ..lineup import ROLES, changed
+    from ..proposing import refuse_dismissed
     from ..publishing import delegate as run
     from ..repository import online_signer, verify
     from .team import team_document, team_text
@@ -58,6 +59,7 @@ def delegate(
     opening = Opening(passphrase_file, unsafe_no_passphrase)
     with at_work(depot):
         state, now = verify(depot), utc_now()
+        refuse_dismissed(state, team)
         if team_rule(state.targets, team):
             raise UsageError(f"{team} is there already", hint=f"change it: sealift-keys rotate {team} --depot {depot}")
         added = [opening.public(named) for named in add]
@@ -69,6 +71,6 @@ def delegate(
             raise UsageError(f"{team} needs a key", hint="give --add FILE for each holder, or --new")
         rule = changed(None, add=[public.key for public in added], remove=(), threshold=threshold, role=team)
         note_places(depot, added)
-        signer_for = online_signer(depot, opening.source.existing, unsafe_unencrypted=unsafe_no_passphrase)
+        signer_for = online_signer(depot, opening.source, unsafe_unencrypted=unsafe_no_passphrase)
         run(depot, team, rule, signer_for=signer_for, now=now)
     emit(team_document(team, rule), as_json, team_text(team, rule))

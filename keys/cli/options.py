@@ -97,13 +97,13 @@ class Opening:
 
         public = self._file(named)
         if public is None:
-            return open_signer(named, None, self.source.existing, unsafe_unencrypted=self.unsafe_unencrypted)
+            return open_signer(named, None, self.source, unsafe_unencrypted=self.unsafe_unencrypted)
         if public.place is None:
             raise UsageError(
                 f"{named} is a public key, and does not say where its private key lives",
                 hint="name the private key's own file or URI",
             )
-        return open_signer(public.place, public.key, self.source.existing, unsafe_unencrypted=self.unsafe_unencrypted)
+        return open_signer(public.place, public.key, self.source, unsafe_unencrypted=self.unsafe_unencrypted)
 
     def public(self, named: str) -> Public:
         """The public key that `named` means, and its place where that is known.

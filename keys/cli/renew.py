@@ -47,7 +47,7 @@ def renew(
     with at_work(depot):
         state, now = verify(depot), utc_now()
         if role == "online":
-            signer_for = online_signer(depot, opening.source.existing, unsafe_unencrypted=unsafe_no_passphrase)
+            signer_for = online_signer(depot, opening.source, unsafe_unencrypted=unsafe_no_passphrase)
             ends = renew_online(depot, signer_for=signer_for, now=now, days=ROLE_DAYS if days is None else days)
             document = {"role": role, "expires": f"{ends:%Y-%m-%dT%H:%M:%SZ}", "published": True}
             emit(document, as_json, f"targets, snapshot and timestamp are signed anew, and expire on {ends:%Y-%m-%d}")

@@ -65,6 +65,8 @@ def _shown(described: Description) -> str:
         holds = [f"{count(described.releases, 'release')} and {count(described.bundles, 'bundle')} published", ""]
     if described.purpose != "production":
         holds = [f"for {described.purpose}: a site for production never admits what it signs", *holds]
+    if described.dismissed:
+        holds = [f"dismissed: {' '.join(described.dismissed)}", *holds]
     for name in described.waiting:
         holds = [f"{name} waits for signatures: sealift-keys sign, sealift-keys publish", *holds]
     where = {

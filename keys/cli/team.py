@@ -61,7 +61,7 @@ def change_team(
         request = next_team(state, team, now=now, days=ROLE_DAYS, rule=after)
         conclude(depot, request, keys=keys, opening=opening, now=now, as_json=as_json)
         return
-    signer_for = online_signer(depot, opening.source.existing, unsafe_unencrypted=opening.unsafe_unencrypted)
+    signer_for = online_signer(depot, opening.source, unsafe_unencrypted=opening.unsafe_unencrypted)
     delegate(depot, team, after, signer_for=signer_for, now=now)
     emit(team_document(team, after), as_json, team_text(team, after))
 

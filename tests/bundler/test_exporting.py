@@ -12,6 +12,7 @@ from pathlib import Path
 
 import pytest
 from killer import Side, killed
+from told import Told
 from worlds import NOW, Connected, sample, write_tree
 
 from bundler.exporting import Times, export
@@ -53,7 +54,7 @@ def again(connected: Connected, name: str, version: str, out: Path, progress: Pr
         connected.depot,
         out,
         effort=Effort(level=3, threads=2),
-        signer_for=online_signer(connected.depot.folder, lambda _: b"", unsafe_unencrypted=True),
+        signer_for=online_signer(connected.depot.folder, Told(), unsafe_unencrypted=True),
         times=Times(now=NOW, published=NOW, epoch=0),
         progress=progress,
     )
@@ -246,7 +247,7 @@ def test_a_file_that_changes_meanwhile_is_refused(connected: Connected, change: 
             connected.depot,
             connected.root / "x.sealift",
             effort=Effort(level=1, threads=1),
-            signer_for=online_signer(connected.depot.folder, lambda _: b"", unsafe_unencrypted=True),
+            signer_for=online_signer(connected.depot.folder, Told(), unsafe_unencrypted=True),
             times=Times(now=NOW, published=NOW, epoch=0),
             progress=Changing(),
         )

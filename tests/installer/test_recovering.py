@@ -7,6 +7,7 @@ from collections.abc import Callable
 from datetime import datetime, timedelta
 from pathlib import Path
 
+import msgspec
 import pytest
 from forge import Forge, sha256
 from strange import spaced
@@ -16,10 +17,12 @@ from worlds import Isolated
 
 from installer.collecting import collect
 from installer.ledger import Entry
+from installer.receipting import receipt
 from installer.recovering import recover
 from installer.site import Site
 from installer.state import SINCE
 from sealift.errors import MalformedError, SealiftError, StoreError, TrustError, UsageError
+from sealift.receipt import read as read_receipt
 from sealift.trust import Versions
 from tests.tufmaker import NOW, Depot
 
@@ -300,6 +303,39 @@ def test_the_ledger_alone_keeps_version_and_time(isolated: Isolated, forge: Forg
     assert state.versions == Versions(root=1, timestamp=2)
     assert f"{state.newest:%Y-%m-%dT%H:%M}" == "2026-11-22T09:00"
     assert state.generation == 3
+
+
+def test_a_ledger_that_lacks_its_end_is_not_in_order(isolated: Isolated, forge: Forge) -> None:
+    """102: marks that are left know more lines than a ledger that was cut between two of them; it is set aside."""
+    content = (isolated.folder / "ledger.jsonl").read_bytes()
+    (isolated.folder / "ledger.jsonl").write_bytes(content[: content.rindex(b"\n", 0, -1) + 1])
+    (isolated.folder / "state.json").unlink()
+    site = _again(isolated, forge)
+    (entry,) = site.ledger.read()
+    assert isinstance(entry.detail["former_ledger"], dict)
+    assert entry.detail["root"] == 1
+    assert site.state.versions.timestamp == 2
+
+
+@pytest.mark.parametrize("lost", ["state.json", "marks.json"])
+def test_the_newest_time_is_kept_whatever_the_ledger_says(isolated: Isolated, forge: Forge, lost: str) -> None:
+    """28: what state or marks remember is later than what the ledger's releases bear, and counts."""
+    later = NOW + timedelta(days=1)
+    with (site := isolated.site).lock():
+        site.commit(msgspec.structs.replace(site.state, newest=later), [])
+    (isolated.folder / lost).unlink()
+    assert _again(isolated, forge).state.newest == later
+
+
+def test_a_receipt_is_by_the_same_key_after_trust_was_begun_anew(isolated: Isolated, forge: Forge) -> None:
+    """The site's own key stays, so that the depot knows its receipts; they say honestly that nothing is admitted."""
+    before, _ = receipt(isolated.site, NOW)
+    (isolated.folder / "state.json").unlink()
+    after, content = receipt(_again(isolated, forge), NOW)
+    assert after.fingerprint == before.fingerprint
+    assert after.generation > before.generation
+    assert read_receipt(content, "receipt") == after
+    assert (len(before.releases), len(after.releases)) == (1, 0)
 
 
 @pytest.mark.parametrize("lost", ["state.json", "marks.json"])

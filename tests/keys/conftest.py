@@ -11,6 +11,7 @@ from pathlib import Path
 
 import pytest
 from securesystemslib.signer import Signer
+from told import Told
 from tuf.api.metadata import Root
 
 from keys.ceremony import Summary, init
@@ -51,7 +52,7 @@ def depot(ceremony: Summary, tmp_path: Path) -> Path:
 @pytest.fixture
 def signer_for(depot: Path) -> Callable[[Root], Signer]:
     """Unlocks the depot's online key."""
-    return online_signer(depot, lambda _: PASSPHRASE)
+    return online_signer(depot, Told(PASSPHRASE))
 
 
 def release(name: str = "shop", version: str = "1.0.0", content: bytes = b"{}") -> dict[str, Addition]:

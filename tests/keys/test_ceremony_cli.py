@@ -348,3 +348,12 @@ def test_what_makes_no_sense_is_refused_with_its_code(shop: Call, line: str, cod
     assert shop(line) == code, shop.err
     assert re.match(r"error: [^A-Z]", shop.err)
     assert {path: path.read_bytes() for path in Path("depot/metadata").iterdir()} == before
+
+
+def test_a_team_is_dismissed(shop: Call) -> None:
+    """It is gone from `show`, which names it apart; nobody gets its name, and there is nothing to dismiss twice."""
+    assert shop("delegate team-a --depot depot --new") == 0
+    assert shop.json("dismiss team-a --depot depot") == {"team": "team-a", "releases": 0, "published": True}
+    assert [role["name"] for role in shop.json("show --depot depot")["roles"]][-1] == "timestamp"  # type: ignore[attr-defined]
+    assert shop("dismiss team-a --depot depot") == 2
+    assert "there is no team team-a" in shop.err

@@ -13,6 +13,7 @@ from typing import Any
 from urllib.parse import quote
 
 import pytest
+from told import Told
 
 from keys import depot as depots
 from keys.ceremony import Prepared, prepare
@@ -22,9 +23,10 @@ from keys.public import Public, encode, read
 from keys.publishing import publish_request
 from keys.repository import online_signer, publish, verify
 from keys.request import Request
-from sealift.errors import TrustError, UsageError
+from sealift.errors import TrustError
 
 PIN = "123456"
+TOLD = Told(PIN.encode())
 LIBRARIES = ("/usr/lib/softhsm/libsofthsm2.so", "/usr/lib64/softhsm/libsofthsm.so", "/usr/lib64/pkcs11/libsofthsm2.so")
 
 
@@ -56,15 +58,7 @@ def _place(label: str, number: int = 2) -> str:
 
 
 def _public(place: str) -> Public:
-    return Public(key=open_signer(place, None, _pin).public_key, place=place)
-
-
-def _pin(_: str) -> bytes:
-    return PIN.encode()
-
-
-def _never(_: str) -> bytes:
-    raise AssertionError("a secret was asked for")
+    return Public(key=open_signer(place, None, TOLD).public_key, place=place)
 
 
 @pytest.fixture
@@ -85,9 +79,11 @@ def waiting(tokens: Path, tmp_path: Path, now: datetime) -> tuple[Prepared, Requ
 @pytest.mark.parametrize(("number", "scheme"), [(2, "ecdsa-sha2-nistp256"), (3, "ecdsa-sha2-nistp384")])
 def test_a_token_signs(tokens: Path, number: int, scheme: str) -> None:
     """The public key comes from the token without its PIN, and what it signs verifies."""
-    key = open_signer(_place("root-a", number), None, _never).public_key
+    asked = Told()
+    key = open_signer(_place("root-a", number), None, asked).public_key
+    assert asked.asked == []
     assert key.scheme == scheme
-    signer = open_signer(_place("root-a", number), key, _pin)
+    signer = open_signer(_place("root-a", number), key, TOLD)
     key.verify_signature(signer.sign(b"data"), b"data")
 
 
@@ -96,8 +92,8 @@ def test_a_depot_lives_with_its_keys_in_a_token(
 ) -> None:
     """The first root and a publication are signed in the token; `depot.json` names the place, and no secret."""
     made, request = waiting
-    request = request.sign(open_signer(_place("root-a"), None, _pin))
-    signer_for = online_signer(made.depot, _pin)
+    request = request.sign(open_signer(_place("root-a"), None, TOLD))
+    signer_for = online_signer(made.depot, TOLD)
     publish_request(made.depot, request, signer_for=signer_for, now=now)
     publish(made.depot, addition(), signer_for=signer_for, now=now, published=now)
     assert [entry.version for entry in verify(made.depot).entries] == ["1.0.0"]
@@ -110,29 +106,19 @@ def test_a_depot_lives_with_its_keys_in_a_token(
 def test_the_pin_is_asked_for_once(waiting: tuple[Prepared, Request], now: datetime) -> None:
     """Targets, snapshot and timestamp are three signatures, and one question."""
     made, request = waiting
-    asked: list[str] = []
-
-    def pin(what: str) -> bytes:
-        asked.append(what)
-        return PIN.encode()
-
-    request = request.sign(open_signer(_place("root-a"), None, _pin))
+    pin = Told(PIN.encode())
+    request = request.sign(open_signer(_place("root-a"), None, TOLD))
     publish_request(made.depot, request, signer_for=online_signer(made.depot, pin), now=now)
-    assert asked == [f"{_place('root-a', 3)} (PIN)"]
+    assert pin.asked == [f"{_place('root-a', 3)} (PIN)"]
 
 
 def test_a_wrong_pin_signs_nothing_and_is_tried_once(waiting: tuple[Prepared, Request]) -> None:
     """Attack 14: a wrong PIN is named, is not tried again by itself, and the hint warns of the lock."""
     _, request = waiting
-    tries: list[str] = []
-
-    def wrong(what: str) -> bytes:
-        tries.append(what)
-        return b"999999"
-
+    wrong = Told(b"999999")
     with pytest.raises(TrustError, match="the PIN is wrong") as caught:
         request.sign(open_signer(_place("root-a"), None, wrong))
-    assert len(tries) == 1
+    assert len(wrong.asked) == 1
     assert "locks itself" in (caught.value.hint or "")
 
 
@@ -140,7 +126,7 @@ def test_a_wrong_slot_is_no_signer(waiting: tuple[Prepared, Request]) -> None:
     """Attack 13: the key that another token holds under the same id may not sign."""
     _, request = waiting
     with pytest.raises(TrustError, match="may not sign root-1"):
-        request.sign(open_signer(_place("root-b"), None, _pin))
+        request.sign(open_signer(_place("root-b"), None, TOLD))
 
 
 def test_a_wrong_slot_that_signs_silently_is_noticed(waiting: tuple[Prepared, Request], tmp_path: Path) -> None:
@@ -150,7 +136,7 @@ def test_a_wrong_slot_that_signs_silently_is_noticed(waiting: tuple[Prepared, Re
     file.write_bytes(encode(replace(_public(_place("root-a")), place=_place("root-b"))))
     public = read(file)
     assert public.place is not None
-    signer = open_signer(public.place, public.key, _pin)
+    signer = open_signer(public.place, public.key, TOLD)
     signer.sign(b"the token itself does not complain")
     with pytest.raises(TrustError, match="does not verify"):
         request.sign(signer)
@@ -161,9 +147,9 @@ def test_an_online_key_in_the_wrong_slot_publishes_nothing(waiting: tuple[Prepar
     made, request = waiting
     keyid = next(iter(request.next_root.roles["timestamp"].keyids)) if request.next_root else ""
     depots.note(made.depot, places={keyid: _place("root-b", 3)})
-    request = request.sign(open_signer(_place("root-a"), None, _pin))
+    request = request.sign(open_signer(_place("root-a"), None, TOLD))
     with pytest.raises(TrustError, match="does not verify"):
-        publish_request(made.depot, request, signer_for=online_signer(made.depot, _pin), now=now)
+        publish_request(made.depot, request, signer_for=online_signer(made.depot, TOLD), now=now)
     assert list((made.depot / "metadata").iterdir()) == []
 
 
@@ -178,38 +164,12 @@ def test_an_online_key_in_the_wrong_slot_publishes_nothing(waiting: tuple[Prepar
 def test_a_place_without_a_key_is_named(tokens: Path, place: str, words: str) -> None:
     """A token or a key that is not there is said, with the place."""
     with pytest.raises(TrustError, match=words):
-        open_signer(place, None, _pin)
+        open_signer(place, None, TOLD)
 
 
 def test_without_the_tokens_library_the_hint_names_the_variable(tokens: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """PYKCS11LIB is what is missing."""
     monkeypatch.delenv("PYKCS11LIB")
     with pytest.raises(TrustError) as caught:
-        open_signer(_place("root-a"), None, _pin)
+        open_signer(_place("root-a"), None, TOLD)
     assert "PYKCS11LIB=" in (caught.value.hint or "")
-
-
-@pytest.mark.parametrize("place", ["gnupg:ABCD", "vault:x", "file2:key.pem"])
-def test_a_place_of_another_scheme_is_refused(place: str) -> None:
-    """What sites could not verify, or would be read without its checks, is no place for a key."""
-    with pytest.raises(UsageError, match="is no place for keys"):
-        open_signer(place, None, _pin)
-
-
-def test_a_service_whose_package_is_missing_names_the_extra(now: datetime, tokens: Path) -> None:
-    """A key in AWS needs an extra, and the message says which."""
-    pytest.importorskip("securesystemslib")
-    try:
-        import boto3  # type: ignore[import-not-found,unused-ignore]  # noqa: F401
-    except ImportError:
-        with pytest.raises(UsageError) as caught:
-            open_signer("awskms:alias/x", _public(_place("root-a")).key, _pin)
-        assert "'aws'" in (caught.value.hint or "")
-    else:
-        pytest.skip("boto3 is installed")
-
-
-def test_a_service_that_is_not_asked_for_its_key_needs_the_public_key(tokens: Path) -> None:
-    """The public key of a service is handed over as a file."""
-    with pytest.raises(UsageError, match="public key of awskms:alias/x is not known"):
-        open_signer("awskms:alias/x", None, _pin)

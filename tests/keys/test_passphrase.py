@@ -112,3 +112,29 @@ def test_a_passphrase_file_that_others_may_read_is_refused(tmp_path: Path, mode:
         _source(_file(tmp_path, b"from the file", mode)).existing("key")
     assert caught.value.hint is not None
     assert "chmod 600" in caught.value.hint
+
+
+def test_a_pin_has_variables_of_its_own(tmp_path: Path) -> None:
+    """A file that a variable names comes first, then the variable, then a person."""
+    path = _file(tmp_path, b"1234\n")
+    both = {"SEALIFT_PIN": "5678", "SEALIFT_PIN_FILE": str(path)}
+    assert _source(environ=both).pin("hsm:2") == b"1234"
+    assert _source(environ={"SEALIFT_PIN": "5678"}).pin("hsm:2") == b"5678"
+    assert _source(prompt=Person("9012")).pin("hsm:2 (PIN)") == b"9012"
+
+
+def test_a_passphrase_is_never_tried_as_a_pin(tmp_path: Path) -> None:
+    """Attack 14: a token locks itself after a few wrong PINs, and a passphrase is one; nor is a PIN a passphrase."""
+    source = _source(_file(tmp_path, b"a passphrase\n"), environ={"SEALIFT_PASSPHRASE": "another one"})
+    with pytest.raises(UsageError, match="a PIN is needed") as caught:
+        source.pin("hsm:2")
+    assert "SEALIFT_PIN" in (caught.value.hint or "")
+    with pytest.raises(UsageError, match="a passphrase is needed"):
+        _source(environ={"SEALIFT_PIN": "5678"}).existing("key.pem")
+
+
+def test_a_file_with_a_pin_is_private(tmp_path: Path) -> None:
+    """Attack 15: a file that others may read is refused."""
+    path = _file(tmp_path, b"1234\n", 0o644)
+    with pytest.raises(TrustError, match="open to other users"):
+        _source(environ={"SEALIFT_PIN_FILE": str(path)}).pin("hsm:2")

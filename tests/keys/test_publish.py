@@ -11,6 +11,7 @@ from pathlib import Path
 
 import pytest
 from securesystemslib.signer import CryptoSigner, Signature, Signer
+from told import Told
 from tuf.api.metadata import Root
 from tuf.ngclient._internal.trusted_metadata_set import TrustedMetadataSet
 from tuf.ngclient.config import EnvelopeType
@@ -198,7 +199,7 @@ def test_a_key_that_the_root_does_not_name_may_not_sign(
     stranger = CryptoSigner.generate_ed25519()
     if key != "stranger":
         shutil.copy(depot / "keys" / key, depot / "keys" / "online.pem")
-    signer_for = (lambda _: stranger) if key == "stranger" else online_signer(depot, lambda _: passphrase)
+    signer_for = (lambda _: stranger) if key == "stranger" else online_signer(depot, Told(passphrase))
     before = _snapshot(depot)
     with pytest.raises(TrustError, match="may not sign targets: root 1 does not name it") as caught:
         publish(depot, addition(), signer_for=signer_for, now=now, published=now)
@@ -253,7 +254,7 @@ def test_a_wrong_passphrase_publishes_nothing(depot: Path, addition: Adding, now
     """The online key does not open, and the depot stays as it was."""
     before = _snapshot(depot)
     with pytest.raises(TrustError, match=r"passphrase for .*online\.pem is wrong"):
-        publish(depot, addition(), signer_for=online_signer(depot, lambda _: b"wrong"), now=now, published=now)
+        publish(depot, addition(), signer_for=online_signer(depot, Told(b"wrong")), now=now, published=now)
     assert _snapshot(depot) == before
 
 

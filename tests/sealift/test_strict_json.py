@@ -102,6 +102,12 @@ def test_levels_that_were_left_do_not_count() -> None:
     assert len(_parsed('{"a":[' + ",".join(["[[]]"] * 100) + "]}")["a"]) == 100
 
 
+def test_breadth_makes_no_room_for_depth() -> None:
+    """39: a level that was left takes back what it added, and no more."""
+    with pytest.raises(MalformedError, match="nested more than 32 levels deep"):
+        _parsed('{"a":[' + "[]," * 100 + "1]," + f'"b":{_deep(DEPTH_MAX)}}}')
+
+
 @pytest.mark.parametrize("text", ['"[{"', r'"\"[[["', r'"\\"', '"' + "[" * 99 + '"'])
 def test_brackets_in_strings_do_not_count(text: str) -> None:
     """A string's content is no structure, whatever is escaped in it."""

@@ -77,7 +77,9 @@ def test_an_anchor_is_the_root_byte_for_byte(depot: Depot) -> None:
     assert anchor(root, sha256(root), reference=NOW) == Trust(roots=(root,))
 
 
-@pytest.mark.parametrize("shape", [str.upper, lambda text: ":".join(text[i : i + 2] for i in range(0, 64, 2))])
+@pytest.mark.parametrize(
+    "shape", [str.upper, "SHA256:{}".format, lambda text: ":".join(text[i : i + 2] for i in range(0, 64, 2))]
+)
 def test_a_fingerprint_may_be_grouped_and_in_any_case(depot: Depot, shape: Callable[[str], str]) -> None:
     """How a person writes the fingerprint down makes no difference."""
     root = depot.root()
@@ -196,6 +198,23 @@ def test_new_keys_recover_from_versions_that_were_driven_too_far(depot: Depot, e
     after = depot.rotated("timestamp", "snapshot", "targets")
     result = refresh(trust, after.offer(8, roots={2: after.root(2, former=depot)}), reference=NOW)
     assert result.timestamp_version == 8
+
+
+def test_new_keys_may_sign_a_version_again(depot: Depot, enrolled: Trust) -> None:
+    """What the old keys signed under a version binds nobody once all online keys are new, and binds before that."""
+    trust = _after(enrolled, depot.offer(7))
+    _refused(trust, depot.offer(7, files=FILES), "another timestamp 7")
+    after = depot.rotated("timestamp", "snapshot", "targets")
+    result = refresh(trust, after.offer(7, files=FILES, roots={2: after.root(2, former=depot)}), reference=NOW)
+    assert set(result.targets) == set(FILES)
+
+
+def test_the_instant_of_its_expiry_ends_a_root(depot: Depot) -> None:
+    """20: the second before it is admitted, and that second is not."""
+    root = depot.root(expires=f"{NOW:%Y-%m-%dT%H:%M:%SZ}")
+    assert anchor(root, sha256(root), reference=NOW - timedelta(seconds=1))
+    with pytest.raises(TrustError, match="the root expired"):
+        anchor(root, sha256(root), reference=NOW)
 
 
 def test_signatures_added_to_a_known_root_do_no_harm(depot: Depot, enrolled: Trust) -> None:

@@ -1,4 +1,8 @@
-"""Random ceremonies, publications and imports: an old trust never wins, and a good bundle is never refused."""
+"""Random ceremonies, publications and imports: an old trust never wins, and a good bundle is never refused.
+
+Ceremonies change keys, kinds of keys and thresholds of any role, end in the same breath what was there, and let teams
+come and go. Sites are late or follow at once, lose what they trusted, and are handed waivers, good and bad.
+"""
 
 from __future__ import annotations
 
@@ -7,19 +11,31 @@ from datetime import timedelta
 from typing import Any
 
 import pytest
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
+from cryptography.hazmat.primitives.asymmetric.mldsa import MLDSA65PrivateKey
 from hypothesis import HealthCheck, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
+from securesystemslib.signer import Signer
 from teams import Team, offer
 from termed import TermedDepot, waived
 
+from keys.hybrid_signer import HybridSigner
 from sealift.digest import sha256
 from sealift.errors import MalformedError, TrustError
 from sealift.trust import Refreshed, Trust, Versions, anchor, refresh
-from tests.tufmaker import NOW, PAST, Depot, signer, target
+from tests.tufmaker import NOW, PAST, Depot, ecdsa_signer, signer, target
 
 SITE = "plant-7"
 NAMES = ("team-a", "team-b")
+KINDS = ("ed25519", "ecdsa", "hybrid")
+
+
+def key(kind: str) -> Signer:
+    """A new key of a kind."""
+    if kind == "hybrid":
+        return HybridSigner(Ed25519PrivateKey.generate(), MLDSA65PrivateKey.generate())
+    return signer() if kind == "ed25519" else ecdsa_signer()
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -49,6 +65,7 @@ class Walks(RuleBasedStateMachine):
         self.trust = anchor(self.roots[1], sha256(self.roots[1]), reference=NOW)
         self.versions = Versions(root=1)
         self.at = -1
+        self.first = 1
         self.publish(late=False)
 
     def _refresh(self, made: Made, **more: Any) -> Refreshed:
@@ -91,13 +108,46 @@ class Walks(RuleBasedStateMachine):
             )
         )
 
-    @rule(roles=st.sets(st.sampled_from(["root", "timestamp", "snapshot", "targets"])), holders=st.booleans())
-    def rotate(self, roles: set[str], holders: bool) -> None:
-        """The root's holders give roles new keys, and publish what those sign."""
+    @rule(
+        roles=st.sets(st.sampled_from(["root", "timestamp", "snapshot", "targets"])),
+        holders=st.booleans(),
+        kind=st.sampled_from(KINDS),
+    )
+    def rotate(self, roles: set[str], holders: bool, kind: str) -> None:
+        """The root's holders give roles new keys, of any kind, and publish what those sign."""
         former = self.depot
-        after = replace(former, keys={**former.keys, **{role: [signer()] for role in sorted(roles)}})
-        self.depot = replace(after, holders=[signer()]) if holders else after
-        self.roots = {**self.roots, len(self.roots) + 1: self.depot.root(len(self.roots) + 1, former=former)}
+        keys = {role: [key(kind) for _ in range(former.thresholds[role])] for role in sorted(roles)}
+        after = replace(former, keys={**former.keys, **keys})
+        self.depot = replace(after, holders=[key(kind)], needed=1) if holders else after
+        self._follow(former)
+
+    @rule(
+        role=st.sampled_from(["root", "timestamp", "snapshot", "targets", "waiver"]),
+        threshold=st.integers(1, 2),
+        revoked=st.booleans(),
+        kind=st.sampled_from(KINDS),
+    )
+    def change_threshold(self, role: str, threshold: int, revoked: bool, kind: str) -> None:
+        """A role asks for one key or for two; a key joins where it must, and the oldest one may leave."""
+        former = self.depot
+        keys = list(former.holders if role == "waiver" else former.keys[role])[revoked:]
+        keys += [key(kind) for _ in range(threshold - len(keys))]
+        if role == "waiver":
+            self.depot = replace(former, holders=keys, needed=threshold)
+        else:
+            thresholds = {**former.thresholds, role: threshold}
+            self.depot = replace(former, keys={**former.keys, role: keys}, thresholds=thresholds)
+        self._follow(former)
+
+    @rule()
+    def renew(self) -> None:
+        """The root's holders sign a root that says the same as the one before it."""
+        self._follow(self.depot)
+
+    def _follow(self, former: TermedDepot) -> None:
+        """The next root, signed by both quorums, and what it lets be signed."""
+        number = len(self.roots) + 1
+        self.roots = {**self.roots, number: self.depot.root(number, former=former)}
         self.publish(late=False)
 
     @rule(name=st.sampled_from(NAMES))
@@ -108,12 +158,13 @@ class Walks(RuleBasedStateMachine):
         self.teams[name] = (team, version + 1, {**files, path: target(path.encode())})
         self.publish(late=False)
 
-    @rule(name=st.sampled_from(NAMES))
-    def team_gets_new_keys(self, name: str) -> None:
-        """A team's key is replaced, and it signs its list anew."""
+    @rule(name=st.sampled_from(NAMES), threshold=st.integers(1, 2), kind=st.sampled_from(KINDS))
+    def team_gets_new_keys(self, name: str, threshold: int, kind: str) -> None:
+        """A team's keys are replaced, more or fewer of them sign, and it signs its list anew."""
         if name in self.teams:
             _, version, files = self.teams[name]
-            self.teams[name] = (Team(name=name), version + 1, files)
+            team = Team(name=name, keys=[key(kind) for _ in range(threshold)], threshold=threshold)
+            self.teams[name] = (team, version + 1, files)
             self.publish(late=False)
 
     @rule(name=st.sampled_from(NAMES))
@@ -128,6 +179,8 @@ class Walks(RuleBasedStateMachine):
     def hand_over_any(self, data: st.DataObject) -> None:
         """Newer bundles in time are admitted, older ones never, and the same one again changes nothing."""
         made = data.draw(st.sampled_from(self.made))
+        if made.root < self.first:
+            return  # of a root before the one that the site enrolled with last
         if made.number < self.at or made.late:
             with pytest.raises(TrustError):
                 self._refresh(made)
@@ -144,9 +197,28 @@ class Walks(RuleBasedStateMachine):
             self._admitted(made, self._refresh(made))
 
     @rule(data=st.data())
+    def lose_everything(self, data: st.DataObject) -> None:
+        """A site that lost its files enrols again with any root of the depot; only its newest bundle need do."""
+        number = data.draw(st.sampled_from(sorted(self.roots)))
+        self.trust = anchor(self.roots[number], sha256(self.roots[number]), reference=NOW)
+        self.versions, self.at = Versions(root=number), -1
+        self.first = number
+
+    @rule(data=st.data())
+    def hand_over_too_few_signatures(self, data: st.DataObject) -> None:
+        """A newer publication of which a role lacks one signature is refused."""
+        role = data.draw(st.sampled_from(["timestamp", "snapshot", "targets"]))
+        short = replace(self.depot, keys={**self.depot.keys, role: list(self.depot.keys[role])[:-1]})
+        threshold = self.depot.thresholds[role]
+        if len(short.keys[role]) >= threshold:
+            return
+        with pytest.raises(TrustError):
+            refresh(self.trust, offer(short, 10_000, roots=self.roots), reference=NOW)
+
+    @rule(data=st.data())
     def hand_over_with_a_waiver(self, data: st.DataObject) -> None:
         """A waiver of the holders that the bundle's root names admits a late bundle, and nothing older."""
-        made = data.draw(st.sampled_from(self.made))
+        made = data.draw(st.sampled_from([each for each in self.made if each.root >= self.first]))
         content = waived(
             made.offered["timestamp.json"], made.depot.holders, site=data.draw(st.sampled_from([None, SITE]))
         )
@@ -196,7 +268,7 @@ class Walks(RuleBasedStateMachine):
     @rule()
     def a_stranger_rotates(self) -> None:
         """A root that the former quorum did not sign moves nothing."""
-        number = len(self.trust.roots) + 1
+        number = self.versions.root + 1
         stranger = Depot()
         with pytest.raises(TrustError):
             refresh(self.trust, offer(stranger, 10_000, roots={number: stranger.root(number)}), reference=NOW)
@@ -204,13 +276,12 @@ class Walks(RuleBasedStateMachine):
     @invariant()
     def trust_is_what_was_signed(self) -> None:
         """What is trusted is, byte for byte, one publication of the depot, and roots never vanish."""
-        assert self.versions.root == len(self.trust.roots)
+        assert self.versions.root == self.first + len(self.trust.roots) - 1
         if self.at >= 0:
             made = self.made[self.at]
             assert self.trust.timestamp == made.offered["timestamp.json"]
-            assert self.trust.roots == tuple(self.roots[number] for number in range(1, made.root + 1)) or (
-                len(self.trust.roots) > made.root
-            )
+            assert self.versions.root >= made.root
+        assert self.trust.roots == tuple(self.roots[number] for number in range(self.first, self.versions.root + 1))
         assert isinstance(self.trust, Trust)
 
 

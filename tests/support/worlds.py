@@ -11,6 +11,7 @@ from pathlib import Path
 from unittest import mock
 
 from images import Sample
+from told import Told
 
 import bundler.sources.path
 from bundler.depot import Depot
@@ -137,7 +138,7 @@ class Connected:
             self.depot,
             path,
             effort=Effort(level=level, threads=threads, inflate=inflate),
-            signer_for=online_signer(self.depot.folder, lambda _: b"", unsafe_unencrypted=True),
+            signer_for=online_signer(self.depot.folder, Told(), unsafe_unencrypted=True),
             times=Times(now=self.now, published=self.now, epoch=0),
             progress=Silent(),
             audience=audience,
