@@ -87,8 +87,7 @@ def found(holding: Holding, artifact: Artifact, workshop: Workshop) -> Iterator[
         StoreError: the cache cannot be written.
     """
     make_folder(workshop.cache)
-    content = _content(holding)
-    files = _Files(content, workshop.cache)
+    files = Files(holding, workshop.cache)
     for entry in holding.entries(artifact):
         if entry.type == "dir":
             yield Found(entry.path, "dir")
@@ -112,16 +111,26 @@ def _content(holding: Holding) -> Content:
     return content
 
 
-class _Files:
-    """Writes files of a release into a cache, by their digests."""
+class Files:
+    """Writes files of a release that lies in a depot into a cache, by their digests."""
 
-    def __init__(self, content: Content, cache: Path) -> None:
-        self._content = content
-        self._chunks = Chunks([content])
+    def __init__(self, holding: Holding, cache: Path) -> None:
+        """Take the release and the cache.
+
+        Raises:
+            IntegrityError: the depot is damaged.
+        """
+        self._content = _content(holding)
+        self._chunks = Chunks([self._content])
         self._cache = cache
 
     def path_of(self, entry: Entry) -> Path:
-        """The file with the content of an entry."""
+        """The file with the content of an entry; its name is the digest of what it holds.
+
+        Raises:
+            IntegrityError: the depot is damaged.
+            StoreError: the cache cannot be written.
+        """
         if len(entry.chunks) < 2:
             digest = entry.chunks[0] if entry.chunks else _EMPTY
             if held := kept(self._cache / digest, digest, Silent()):

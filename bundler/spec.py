@@ -19,7 +19,7 @@ from sealift.document import Document, Problem
 from sealift.errors import UsageError
 from sealift.plugins import kinds
 from sealift.schema import check, obey, obey_keys
-from sealift.subset import NAME_FORM, SPACED_FORM, VERSION_FORM, branch, name
+from sealift.subset import NAME_FORM, SPACED_FORM, VERSION_FORM, branches, name
 
 from . import lock as locks
 from .lock import Lock
@@ -98,7 +98,7 @@ def load(path: Path, *, lint: bool = False, pinned: bool = True) -> Spec:
         *_lint_patterns(spec),
         *(_lint(spec, path, pinned=pinned) if lint else ()),
     ]
-    check(spec, schema(), further=further)
+    check(spec, schema(spec.value), further=further)
     value = spec.value
     return Spec(
         name=value["release"],
@@ -161,8 +161,14 @@ def _lint_part(
         yield replace(problem, steps=("artifacts", key, *problem.steps))
 
 
-def schema() -> dict[str, Any]:
-    """The JSON Schema of a spec, with the keys of every source that is there."""
+def schema(value: object = None) -> dict[str, Any]:
+    """The JSON Schema of a spec, with the keys of every source that is there.
+
+    Args:
+        value: a spec that is to be checked: then with the keys of those alone that it names.
+    """
+    parts = value.get("artifacts") if isinstance(value, dict) else None
+    among = None if value is None else parts.values() if isinstance(parts, dict) else ()
     sources = kinds("bundler.sources", "sealift.sources")
     where = "Where the artifact is collected from; the other keys depend on it."
     return {
@@ -181,7 +187,7 @@ def schema() -> dict[str, Any]:
                 "propertyNames": name(names.RELEASE, f"An artifact's name: {NAME_FORM}."),
                 "additionalProperties": {
                     "description": "One artifact.",
-                    "oneOf": [branch("source", kind, sources[kind].SCHEMA, where) for kind in sources],
+                    "oneOf": branches("source", sources, where, among),
                 },
             },
             "hooks": {

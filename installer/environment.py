@@ -19,7 +19,7 @@ from sealift import document, hooks, names
 from sealift.document import Document
 from sealift.plugins import kinds
 from sealift.schema import check, obey
-from sealift.subset import NAME_FORM, SPACED_FORM, branch, name
+from sealift.subset import NAME_FORM, SPACED_FORM, branches, name
 
 from . import policy as policies
 from . import secret
@@ -148,7 +148,7 @@ def accept(environment: Document, path: Path, source: str = FILE) -> Environment
         *obey(environment, ("version",), check_wanted),
         *policies.problems(environment),
     ]
-    check(environment, schema(), further=further)
+    check(environment, schema(environment.value), further=further)
     return replace(of(environment.value, path, environment), source=source)
 
 
@@ -186,8 +186,16 @@ def _check(entry: Mapping[str, Any]) -> Check:
     return HttpCheck(url=entry["http"], **numbers)
 
 
-def schema() -> dict[str, Any]:
-    """The JSON Schema of an environment, with the keys of every target that is there."""
+def schema(value: object = None) -> dict[str, Any]:
+    """The JSON Schema of an environment, with the keys of every target that is there.
+
+    Args:
+        value: an environment that is to be checked: then with the keys of those alone that it names.
+    """
+    declared = value if isinstance(value, dict) else {}
+    listed = declared.get("targets")
+    places = None if value is None else listed if isinstance(listed, list) else ()
+    ways = None if value is None else [declared.get("strategy")]
     targets = kinds("installer.targets", "sealift.targets")
     what = "What the release is deployed to; the other keys depend on it."
     strategies = kinds("installer.strategies", "sealift.strategies")
@@ -216,7 +224,7 @@ def schema() -> dict[str, Any]:
                 "uniqueItems": True,
                 "items": {
                     "description": "One target.",
-                    "oneOf": [branch("kind", kind, targets[kind].SCHEMA, what) for kind in targets],
+                    "oneOf": branches("kind", targets, what, places),
                 },
             },
             "values": {
@@ -235,7 +243,7 @@ def schema() -> dict[str, Any]:
             },
             "strategy": {
                 "description": "How traffic moves to a new release; in-place where nothing is said.",
-                "oneOf": [branch("kind", kind, strategies[kind].SCHEMA, how) for kind in strategies],
+                "oneOf": branches("kind", strategies, how, ways),
             },
             "hooks": {
                 "description": "The site's own commands around the switch.",

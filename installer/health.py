@@ -7,7 +7,6 @@ from collections.abc import Callable, Mapping
 
 from . import commands
 from .environment import Check, CommandCheck
-from .targets.probe import probe
 
 
 def unhealthy(
@@ -40,5 +39,7 @@ def _ask(check: Check, variables: Mapping[str, str]) -> str | None:
             return None
         last = outcome.output.strip().rpartition("\n")[2]
         return f"health check {check.command[0]} {outcome.problem}{': ' + last if last else ''}"
+    from .targets.probe import probe
+
     problem = probe(check.url, status=check.status, timeout=check.timeout)
     return f"health check {check.url} {problem}" if problem else None

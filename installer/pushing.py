@@ -1,7 +1,9 @@
 """Pushing: what a registry lacks of a release's images is brought there, by digests alone, and no tag is touched.
 
-A blob is looked for where it is to be, then mounted from a repository beside it, and sent only where neither helps.
-A manifest follows what it lists, so that the registry finds nothing missing.
+A manifest that is there vouches for what it lists, since a registry takes none whose parts it does not have: one
+question for each manifest is all that an image costs that is there already. The blobs of the others are looked for
+where they are to be, then mounted from a repository beside it, and sent only where neither helps. A manifest follows
+what it lists, so that the registry finds nothing missing.
 """
 
 from __future__ import annotations
@@ -44,11 +46,33 @@ class Pushed:
     """The digest that each tag is to stand for, by repository and tag."""
 
 
+@dataclass(kw_only=True)
+class _Due:
+    """A blob, and where it belongs."""
+
+    blob: Descriptor
+    image: Image
+    """One that holds it."""
+    unsure: dict[str, None] = field(default_factory=dict)
+    """The repositories in which it has to be looked for, in order."""
+    vouched: dict[str, None] = field(default_factory=dict)
+    """The repositories that have a manifest which lists it."""
+
+
 class Push:
     """Brings images to a registry."""
 
-    def __init__(self, open_: Open, *, workers: int, progress: Progress) -> None:
+    def __init__(self, open_: Open, *, workers: int, progress: Progress, thorough: bool = False) -> None:
+        """Take a registry.
+
+        Args:
+            open_: its repositories.
+            workers: requests at once.
+            progress: told the bytes of what is there.
+            thorough: whether every blob is looked for, whatever manifests are there: for one that has lost some.
+        """
         self._open = open_
+        self._thorough = thorough
         self._workers = workers
         self._progress = progress
         self._lock = threading.Lock()
@@ -61,29 +85,56 @@ class Push:
             DeployError: the registry refuses or cannot be reached.
             IntegrityError: the store is damaged, or the registry makes something else of what it is sent.
         """
-        wanted: dict[str, tuple[Descriptor, Image, list[str]]] = {}
-        for each in placed:
-            for blob in each.image.graph.blobs.values():
-                if blob.digest not in each.image.graph.manifests:
-                    _, _, repositories = wanted.setdefault(blob.digest, (blob, each.image, []))
-                    if each.repository not in repositories:
-                        repositories.append(each.repository)
-        largest = sorted(wanted.values(), key=lambda entry: -entry[0].size)
-        at_once(lambda entry: self._blob(*entry), tuple(largest), workers=self._workers)
-        at_once(self._manifests, tuple(placed), workers=self._workers)
+        missing = self._missing(placed)
+        due = self._due(placed, missing)
+        self._done.there = sum(each.blob.size for each in due if not each.unsure)
+        self._progress.advance(self._done.there)
+        largest = sorted((each for each in due if each.unsure), key=lambda each: -each.blob.size)
+        at_once(self._blob, tuple(largest), workers=self._workers)
+        at_once(lambda each: self._manifests(each, missing), tuple(placed), workers=self._workers)
         for each in placed:
             self._tags(each)
         return self._done
 
-    def _blob(self, blob: Descriptor, image: Image, repositories: list[str]) -> None:
+    def _missing(self, placed: Sequence[Placed]) -> set[tuple[str, str]]:
+        """The manifests that the registry lacks, by repository and digest."""
+        asked = {(each.repository, digest) for each in placed for digest in each.image.graph.manifests}
+        missing: set[tuple[str, str]] = set()
+
+        def look(one: tuple[str, str]) -> None:
+            repository, digest = one
+            if self._open(repository).digest_of(digest) is None:
+                missing.add(one)
+
+        at_once(look, tuple(sorted(asked)), workers=self._workers)
+        return missing
+
+    def _due(self, placed: Sequence[Placed], missing: set[tuple[str, str]]) -> list[_Due]:
+        """Every blob of the images, once."""
+        found: dict[str, _Due] = {}
+        for each in placed:
+            graph = each.image.graph
+            for manifest in graph.manifests.values():
+                unsure = self._thorough or (each.repository, manifest.descriptor.digest) in missing
+                for digest in (part.digest for part in (*manifest.blobs, *manifest.children)):
+                    if digest not in graph.manifests:
+                        due = found.setdefault(digest, _Due(blob=graph.blobs[digest], image=each.image))
+                        (due.unsure if unsure else due.vouched)[each.repository] = None
+        for due in found.values():
+            if not self._thorough:
+                due.unsure = {repository: None for repository in due.unsure if repository not in due.vouched}
+        return list(found.values())
+
+    def _blob(self, due: _Due) -> None:
         """Bring a blob to every repository that it belongs to."""
-        lacking = [repository for repository in repositories if not self._open(repository).has_blob(blob)]
-        having = [repository for repository in repositories if repository not in lacking]
+        blob = due.blob
+        lacking = [repository for repository in due.unsure if not self._open(repository).has_blob(blob)]
+        having = [*due.vouched, *(repository for repository in due.unsure if repository not in lacking)]
         sent = 0
         for repository in lacking:
             registry = self._open(repository)
             if not (having and registry.mount(blob, having[0])):
-                registry.upload(blob, Streamed(blob.size, lambda start: self._pieces(image, blob, start)))
+                registry.upload(blob, Streamed(blob.size, lambda start: self._pieces(due.image, blob, start)))
                 sent += 1
             having.append(repository)
         with self._lock:
@@ -97,18 +148,10 @@ class Push:
             yield piece
             self._progress.advance(len(piece))
 
-    def _manifests(self, placed: Placed) -> None:
+    def _manifests(self, placed: Placed, missing: set[tuple[str, str]]) -> None:
         registry = self._open(placed.repository)
-        manifests = list(_children_first(placed.image))
-        missing: set[str] = set()
-
-        def look(manifest: Manifest) -> None:
-            if registry.digest_of(manifest.descriptor.digest) is None:
-                missing.add(manifest.descriptor.digest)
-
-        at_once(look, tuple(manifests), workers=self._workers)
-        for manifest in manifests:
-            if manifest.descriptor.digest in missing:
+        for manifest in _children_first(placed.image):
+            if (placed.repository, manifest.descriptor.digest) in missing:
                 registry.put_manifest(manifest.descriptor.digest, manifest.descriptor, manifest.content)
             self._progress.advance(manifest.descriptor.size)
 

@@ -10,7 +10,6 @@ of a link. Nothing is removed that does not bear a name of ours.
 from __future__ import annotations
 
 import contextlib
-import ctypes
 import os
 import re
 import shutil
@@ -174,6 +173,8 @@ def exchange(one: Path, other: Path) -> None:
     Raises:
         OSError: the file system cannot.
     """
+    import ctypes
+
     libc = ctypes.CDLL(None, use_errno=True)
     if libc.renameat2(_HERE, os.fsencode(one), _HERE, os.fsencode(other), _EXCHANGE):
         code = ctypes.get_errno()

@@ -39,7 +39,9 @@ _INT = re.compile(r"(?:[-+]?[0-9]+|0o[0-7]+|0x[0-9a-fA-F]+)\Z")
 _FLOAT = re.compile(
     r"(?:[-+]?(?:\.[0-9]+|[0-9]+(?:\.[0-9]*)?)(?:[eE][-+]?[0-9]+)?|[-+]?\.(?:inf|Inf|INF)|\.(?:nan|NaN|NAN))\Z"
 )
-_UNPRINTABLE = re.compile("[^\t\n\r -~\x85\xa0-\ud7ff\ue000-\ufefe\uff00-\ufffd\U00010000-\U0010ffff]")
+_UNPRINTABLE = re.compile(r"[^\t\n\r -~]")
+_UNPRINTABLE_WIDE = "[^\t\n\r -~\x85\xa0-\ud7ff\ue000-\ufefe\uff00-\ufffd\U00010000-\U0010ffff]"
+"""The same where not all is ASCII; it takes a while to compile."""
 _SURROGATE = re.compile("[\ud800-\udfff]")
 _SIMPLE = re.compile(r"[A-Za-z0-9_+-][A-Za-z0-9_.+-]*\Z")
 
@@ -217,7 +219,7 @@ def _text(name: str, content: bytes) -> str:
         before = content[: error.start].decode()
         raise _refusal(name, _end(before), "is not utf-8", "save the file as utf-8") from error
     text = text.removeprefix("\ufeff")
-    if found := _UNPRINTABLE.search(text):
+    if found := _UNPRINTABLE.search(text) if text.isascii() else re.search(_UNPRINTABLE_WIDE, text):
         raise _refusal(name, _end(text[: found.start()]), f"the character {found[0]!a} is not allowed")
     return text
 

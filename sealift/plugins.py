@@ -6,11 +6,15 @@ importing anything. No entry point may take a name that is taken.
 
 from __future__ import annotations
 
+import contextlib
 import importlib
+import os
 import pkgutil
 import re
-from collections.abc import Callable, Iterator, Mapping
+import sys
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from functools import cache
+from importlib.machinery import PathFinder
 from types import ModuleType
 from typing import TYPE_CHECKING, cast
 
@@ -20,6 +24,7 @@ from .names import visible
 if TYPE_CHECKING:
     from importlib import metadata
 
+_FILE = "entry_points.txt"
 _KIND = re.compile(r"[a-z0-9](?:[a-z0-9-]{0,62}[a-z0-9])?")
 
 
@@ -52,8 +57,6 @@ def kinds(package: str, group: str) -> Kinds:
         UsageError: an installed entry point bears no valid name, or one that is taken; or, when it is
             asked for, cannot be imported.
     """
-    from importlib import metadata
-
     home = importlib.import_module(package)
     others: frozenset[str] = getattr(home, "NOT_KINDS", frozenset())
     loaders: dict[str, Callable[[], ModuleType]] = {}
@@ -63,7 +66,7 @@ def kinds(package: str, group: str) -> Kinds:
             kind = module.name.replace("_", "-")
             loaders[kind] = _importer(f"{package}.{module.name}")
             owners[kind] = "sealift itself"
-    for entry in sorted(metadata.entry_points(group=group), key=lambda entry: (entry.name, entry.value)):
+    for entry in sorted(_entry_points(group), key=lambda entry: (entry.name, entry.value)):
         owner = f"{entry.dist.name!r}" if entry.dist else f"{visible(entry.value)!r}"
         name = visible(entry.name)
         hint = f"uninstall {owner}, or ask its maker to name it otherwise"
@@ -74,6 +77,39 @@ def kinds(package: str, group: str) -> Kinds:
         loaders[entry.name] = _entry(entry, owner)
         owners[entry.name] = owner
     return Kinds(loaders)
+
+
+def _entry_points(group: str) -> Iterable[metadata.EntryPoint]:
+    """The entry points of a group.
+
+    What knows them takes as long to load as much of a command: it is asked where a file of them names the group, or
+    where they may lie elsewhere than in files.
+    """
+    if not any(_may_name(folder, f"[{group}]".encode()) for folder in sys.path) and not _others():
+        return ()
+    from importlib import metadata
+
+    return metadata.entry_points(group=group)
+
+
+def _may_name(folder: str, section: bytes) -> bool:
+    try:
+        with os.scandir(folder or ".") as entries:
+            found = [entry.path for entry in entries if entry.name.endswith((".dist-info", ".egg-info"))]
+    except FileNotFoundError:
+        return False
+    except OSError:
+        return True
+    for place in found:
+        with contextlib.suppress(FileNotFoundError, NotADirectoryError), open(f"{place}/{_FILE}", "rb") as file:
+            if section in file.read():
+                return True
+    return False
+
+
+def _others() -> bool:
+    """Whether something besides Python's own search by path finds distributions."""
+    return any(hasattr(finder, "find_distributions") for finder in sys.meta_path if finder is not PathFinder)
 
 
 def _importer(name: str) -> Callable[[], ModuleType]:

@@ -10,7 +10,8 @@ from __future__ import annotations
 
 import functools
 import re
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from types import ModuleType
 from typing import Any
 
 Schema = Mapping[str, Any]
@@ -111,6 +112,28 @@ def compiled(pattern: str) -> re.Pattern[str]:
 def name(form: re.Pattern[str], description: str) -> dict[str, Any]:
     """The schema of a string that has the `form` of a name (`sealift.names`), without `..`."""
     return {"description": description, "type": "string", "pattern": rf"^(?!.*\.\.)(?:{form.pattern})$"}
+
+
+def branches(
+    key: str, known: Mapping[str, ModuleType], description: str, among: Iterable[object] | None = None
+) -> list[dict[str, Any]]:
+    """The branches of a `oneOf` that the value of `key` decides: the `SCHEMA` of each kind.
+
+    Args:
+        key: what decides.
+        known: the modules of the kinds.
+        description: of the key.
+        among: the values that are to be checked. The branch of a kind that none of them names holds the key alone,
+            which gives the same verdict, and the kind's module is not imported; None for every kind's own keys.
+
+    Raises:
+        ValueError: as `branch`.
+    """
+    said = None if among is None else [each.get(key) for each in among if isinstance(each, Mapping)]
+    return [
+        branch(key, kind, known[kind].SCHEMA if said is None or kind in said else {"type": "object"}, description)
+        for kind in known
+    ]
 
 
 def branch(key: str, kind: str, schema: Schema, description: str) -> dict[str, Any]:

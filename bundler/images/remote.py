@@ -1,4 +1,4 @@
-"""Origin: a registry, or a mirror of it. What the cache holds is not fetched again."""
+"""Origin: a registry, or a mirror of it. What the cache or a release of the depot holds is not fetched again."""
 
 from __future__ import annotations
 
@@ -101,7 +101,7 @@ class Remote:
         raise SourceError("; ".join(error.message for error in failed), hint=hint) from last
 
     def _held(self, digest: str) -> Descriptor | None:
-        """What names a manifest that the cache holds."""
+        """What names a manifest that the cache or the depot holds."""
         path = self._shed.lookup(digest)
         if path is None:
             return None
@@ -124,9 +124,9 @@ class Remote:
         return self._endpoints[-1]
 
     def manifest(self, descriptor: Descriptor) -> bytes:
-        """A manifest's content, from the cache where it has it."""
+        """A manifest's content, from the cache or the depot where they have it."""
         content = self._known.get(descriptor.digest)
-        if content is None and (path := self._shed.find(descriptor)) is not None:
+        if content is None and (path := self._shed.obtain(descriptor)) is not None:
             content = path.read_bytes()
         if content is None:
             content = self._at().require(descriptor.digest).content
@@ -174,11 +174,11 @@ class Remote:
         return roots
 
     def blobs(self, wanted: Sequence[Descriptor]) -> dict[str, Path]:
-        """The blobs, each from the cache where it is there, several at once."""
+        """The blobs, each from the cache or the depot where it is there, several at once."""
         found: dict[str, Path] = {}
 
         def one(blob: Descriptor) -> None:
-            path = self._shed.find(blob)
+            path = self._shed.obtain(blob)
             if path is not None:
                 self._shed.progress.advance(blob.size)
             elif not blob.size:

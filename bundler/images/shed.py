@@ -1,4 +1,7 @@
-"""The cache as images use it: blobs by digest, each checked when it comes and again when it is found there."""
+"""The cache as images use it: blobs by digest, each checked when it comes and again when it is found there.
+
+What it lacks and a release of the depot has comes out of the depot's packs.
+"""
 
 from __future__ import annotations
 
@@ -14,14 +17,16 @@ from sealift.progress import Progress, Silent
 
 from ..cache import Part, kept
 from ..sources import Workshop
+from ..stock import Stock
 
 
 class Shed:
-    """The folder of the cache, and one beside it that is only read."""
+    """The folder of the cache, one beside it that is only read, and what the depot's releases hold."""
 
-    def __init__(self, cache: Path, spare: Path | None, progress: Progress) -> None:
+    def __init__(self, cache: Path, spare: Path | None, stock: Stock | None, progress: Progress) -> None:
         self._cache = cache
         self._spare = spare
+        self._stock = stock
         self.progress = progress
 
     def find(self, blob: Descriptor) -> Path | None:
@@ -34,15 +39,24 @@ class Shed:
                 return found.path
         return None
 
+    def obtain(self, blob: Descriptor) -> Path | None:
+        """The same, or what a release of the depot holds, brought here; None where somebody must be asked for it."""
+        found = self.find(blob)
+        if found is None and self._stock is not None and blob.size:
+            found = self._stock.bring(blob.digest, blob.size, self._cache)
+            if found is not None and found.stat().st_size != blob.size:
+                return None
+        return found
+
     def lookup(self, digest: str) -> Path | None:
-        """The file that holds the manifest of a digest, if it is here and whole."""
+        """The file that holds the manifest of a digest, if it is here and whole, or a release of the depot holds it."""
         for folder in (self._cache, self._spare):
             path = folder / hex_of(digest) if folder else None
             if path is not None and path.is_file() and path.stat().st_size <= MANIFEST_MAX:
                 found = kept(path, hex_of(digest), Silent(), mend=False)
                 if found is not None:
                     return found.path
-        return None
+        return self._stock.bring(digest, MANIFEST_MAX, self._cache) if self._stock is not None else None
 
     def keep(self, content: bytes, digest: str) -> Path:
         """The file that holds `content`, whose digest is known, written where it is not here."""
@@ -103,4 +117,4 @@ def shed(workshop: Workshop) -> Iterator[Shed]:
     """
     make_folder(workshop.cache)
     with locked(workshop.cache / "lock", what=f"the cache {workshop.cache}"):
-        yield Shed(workshop.cache, workshop.spare, workshop.progress)
+        yield Shed(workshop.cache, workshop.spare, workshop.stock, workshop.progress)

@@ -23,12 +23,16 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
+from functools import cached_property
 from pathlib import Path
-from typing import Any, Literal, NamedTuple, Protocol, runtime_checkable
+from typing import TYPE_CHECKING, Any, Literal, NamedTuple, Protocol, runtime_checkable
 
 from sealift.document import Problem
 from sealift.manifest import Kind
 from sealift.progress import Progress
+
+if TYPE_CHECKING:
+    from ..stock import Stock
 
 
 class Found(NamedTuple):
@@ -77,6 +81,13 @@ class Workshop:
     """A folder like `cache` that is read only: what it holds is not fetched again."""
     depot: Path | None = None
     """The folder of the depot that the release is for; None where there is none, for a lock alone."""
+
+    @cached_property
+    def stock(self) -> Stock | None:
+        """The blobs of images that the depot's releases hold; None where there is no depot."""
+        from ..stock import Stock
+
+        return Stock(self.depot) if self.depot else None
 
 
 class Source(Protocol):

@@ -9,7 +9,7 @@ from sealift import hooks
 from sealift.errors import UsageError
 from sealift.hooks import Hook
 from sealift.plugins import kinds
-from sealift.subset import branch
+from sealift.subset import branches
 
 from ..environment import Check, CommandCheck, HttpCheck, TargetWanted, health_schema
 from ..slots import Course, Slot, Slots
@@ -41,7 +41,7 @@ def properties() -> dict[str, Any]:
         },
         "proxy": {
             "description": "The proxy before the slots.",
-            "oneOf": [branch("kind", kind, balancers[kind].SCHEMA, what) for kind in balancers],
+            "oneOf": branches("kind", balancers, what),
         },
         "start": {
             **start,

@@ -156,12 +156,13 @@ class RegistryTarget:
             StoreError: the disk refuses.
         """
         placed, mapped = self._placed(deployable)
-        push = Push(self._open, workers=WORKERS, progress=self._workplace.progress)
-        pushed = push.run(placed)
         identity = deployable.identity
+        again = self._shelf.current() == identity
+        push = Push(self._open, workers=WORKERS, progress=self._workplace.progress, thorough=again)
+        pushed = push.run(placed)
         self._shelf.prepare()
         folder = self._shelf.releases / identity
-        if self._shelf.current() != identity:
+        if not again:
             after = {f"{repository}:{tag}": digest for (repository, tag), digest in sorted(pushed.tags.items())}
             said = Tags(format=1, base=self._shelf.current(), after=after, before=self._stand(after))
             with self._shelf.making(identity) as temporary:

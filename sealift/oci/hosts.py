@@ -6,7 +6,6 @@ are always verified.
 
 from __future__ import annotations
 
-import tomllib
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -109,6 +108,8 @@ def _endpoint(table: dict[str, Any], prefix: str, name: Name) -> Endpoint:
 
 
 def _tables(environment: Mapping[str, str]) -> list[dict[str, Any]]:
+    import tomllib
+
     place = environment.get("CONTAINERS_REGISTRIES_CONF")
     home = environment.get("HOME")
     own = Path(home) / ".config/containers/registries.conf" if home else None

@@ -19,7 +19,8 @@ from worlds import NOW, Connected, Isolated
 from bundler.locking import resolve
 from bundler.sealing import Effort
 from bundler.spec import load as load_spec
-from installer.applying import Outcome
+from installer.applying import Installation, Outcome
+from installer.environment import load as load_environment
 from installer.pushing import Placed, Push, Pushed
 from sealift.errors import DeployError, StrandedError, UsageError
 from sealift.oci import upload
@@ -173,6 +174,27 @@ def test_what_is_there_is_not_sent_again(there: Running, connected: Connected, i
     assert again.written == 0
 
 
+def test_an_unchanged_image_costs_one_question_for_each_manifest(
+    there: Running, connected: Connected, isolated: Isolated, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A manifest that is there vouches for its layers, so nobody asks for those."""
+    made = sample(16)
+    bring(connected, isolated, "1.1", made)
+    isolated.deploy("1.1", settings(there, isolated))
+    asked: list[str] = []
+    original = Registry.digest_of
+
+    def noted(self: Registry, reference: str) -> str | None:
+        asked.append(reference)
+        return original(self, reference)
+
+    monkeypatch.setattr(Registry, "digest_of", noted)
+    monkeypatch.setattr(Registry, "has_blob", lambda self, blob: pytest.fail("a layer is asked for"))
+    again = _staged_again(isolated, there)
+    assert sorted(each for each in asked if ":" in each) == sorted(made.pile.types)
+    assert again.written == 0
+
+
 def _staged_again(site: Isolated, running: Running) -> Outcome:
     shutil.rmtree(site.srv)
     return site.deploy("1.1", settings(running, site))
@@ -302,6 +324,37 @@ def _problem(site: Isolated, *, deep: bool) -> str | None:
     current = site.installation.deployments.state("plant-7").current
     assert current is not None
     return site.installation.inspect(current, deep=deep)[0][1]
+
+
+def test_a_layer_that_was_lost_is_brought_again(there: Running, connected: Connected, isolated: Isolated) -> None:
+    """`apply --deep` believes no manifest, and sends what lacks."""
+    made = sample(29)
+    bring(connected, isolated, "1.0", made)
+    isolated.deploy("1.0", settings(there, isolated))
+    there.forget(max((digest for digest in made.pile.blobs), key=lambda digest: len(made.pile.blobs[digest])))
+    deep = Installation(isolated.site, workers=2, progress=Silent(), clock=lambda: NOW, deep=True)
+    assert deep.apply(load_environment(isolated.root / "environment.yaml")).written > 0
+    assert _problem(isolated, deep=True) is None
+
+
+def test_a_blob_is_mounted_from_where_a_manifest_vouches_for_it(
+    there: Running, connected: Connected, isolated: Isolated, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A later image of another repository sends only what no image there has."""
+    bring(connected, isolated, "1.0", sample(17))
+    isolated.deploy("1.0", settings(there, isolated))
+    bring(connected, isolated, "1.1", sample(17), sample(18))
+    sent: list[str] = []
+    original = Registry.upload
+
+    def noted(self: Registry, blob: Descriptor, body: Body) -> None:
+        sent.append(blob.digest)
+        original(self, blob, body)
+
+    monkeypatch.setattr(Registry, "upload", noted)
+    isolated.deploy("1.1", settings(there, isolated))
+    assert sent
+    assert not set(sent) & set(sample(17).pile.blobs)
 
 
 def test_an_upload_that_breaks_off_is_sent_anew(

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import re
 from pathlib import Path
+from types import ModuleType
 from typing import Any
 
 import jsonschema
@@ -16,7 +17,7 @@ from sealift import document
 from sealift.errors import MalformedError, UsageError
 from sealift.names import check_release
 from sealift.schema import check, obey, obey_keys, problems
-from sealift.subset import audit, branch
+from sealift.subset import audit, branch, branches
 
 REFERENCE = Path(__file__).parents[2] / "docs" / "reference"
 
@@ -356,3 +357,24 @@ def test_a_rule_speaks_of_strings_alone(tmp_path: Path) -> None:
 def test_a_valid_document_passes(tmp_path: Path) -> None:
     """Silence is consent."""
     check(saved(tmp_path, "in: [1, 2]\n"), OWN["references"])
+
+
+class _Named(dict[str, ModuleType]):
+    """Kinds of which only `path` can be imported."""
+
+    def __getitem__(self, kind: str) -> ModuleType:
+        assert kind == "path", f"{kind} is imported"
+        module = ModuleType(kind)
+        module.__dict__["SCHEMA"] = closed(["path"], path={"type": "string"})
+        return module
+
+
+def test_kinds_that_nobody_names_are_not_imported() -> None:
+    """The verdict is the same without their keys, and the message about an unknown kind names them."""
+    known = _Named.fromkeys(["path", "url"], ModuleType("one"))
+    some = [{"source": "path", "path": "a"}, {"source": ["url"]}, "url"]
+    schema = {"oneOf": branches("source", _Named(known), "Where it is.", some)}
+    audit(schema)
+    assert list(problems(some[0], schema)) == []
+    assert "missing" in next(iter(problems({"source": "path"}, schema))).message
+    assert "known: 'path', 'url'" in next(iter(problems({"source": "git"}, schema))).message
