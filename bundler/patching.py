@@ -36,6 +36,8 @@ from .matching import Matching
 from .packs import Packs
 from .regions import Inside, Regions, Task
 
+ROOM = 12 << 20
+"""Bytes of decompressed frames that a worker keeps: what a group or a region and its reference mostly span."""
 _BATCH = 128
 """Groups that are under way before the frames of all of them are written."""
 
@@ -271,7 +273,7 @@ def patcher(contents: Sequence[Content], level: int, folder: Path) -> Body:
     """The body of a worker that makes frames: `contents` are the new release's and the bases', `folder` is scratch."""
 
     def body(channel: Channel) -> None:
-        chunks = Chunks(contents)
+        chunks = Chunks(contents, room=ROOM)
         coder = Coder(level)
         while True:
             position, task = channel.receive()

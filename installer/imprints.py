@@ -64,7 +64,7 @@ class Imprints:
         """Take the folder of the records, which is made when it is needed."""
         self._room = room
 
-    def take(self, made: Path, paths: Iterable[str | None], identity: str) -> None:
+    def take(self, made: Path, paths: Iterable[str | None], identity: str, *, since: int) -> None:
         """Record a folder that is whole, and that nobody else can enter yet.
 
         Nothing is recorded where the file system's clock does not move on within a tenth of a second: then what
@@ -74,6 +74,8 @@ class Imprints:
             made: the folder; for a moment a file lies beside it.
             paths: its files, in the order of the trees; None for one that is not to be taken for another release.
             identity: what it will be called.
+            since: when it was begun, by the file system's clock, in nanoseconds since 1970. Whoever knows another
+                name of a file could write to it meanwhile: one that was modified since then has no imprint.
 
         Raises:
             StoreError: the disk refuses.
@@ -87,7 +89,8 @@ class Imprints:
                         numbers.extend((0, 0))
                     else:
                         status = os.stat(path, dir_fd=root, follow_symlinks=False)
-                        numbers.extend((status.st_ino, status.st_ctime_ns))
+                        doubtful = status.st_nlink > 1 and status.st_mtime_ns >= since
+                        numbers.extend((0, 0) if doubtful else (status.st_ino, status.st_ctime_ns))
             finally:
                 os.close(root)
             settled = _settled(made.parent, max(numbers[1::2], default=0))

@@ -1,8 +1,8 @@
 """What the workers do that write a release: place frames, copies and what a former release's folder holds.
 
 All paths are below two folders that are opened once: the destination, which only this process can enter, and
-the former release's. What is taken from there is hashed before it counts, unless it is a clone of a file whose
-imprint (`installer.imprints`) says that nobody has written to it.
+the former release's. What is taken from there is hashed before it counts, unless the imprint of the file
+(`installer.imprints`) says that nobody has written to it.
 """
 
 from __future__ import annotations
@@ -157,8 +157,9 @@ def _copy(task: CopyTask, root: int) -> int:
 def _reuse(task: ReuseTask, root: int, source: int, reuse: Reuse) -> tuple[int, list[str]]:
     taken = 0
     failed = []
+    real: set[str] = set()
     for path, mode, pieces, imprint in task.files:
-        size = _take(path, mode, pieces, imprint, root, source, reuse)
+        size = _take(path, mode, pieces, imprint, root, source, reuse, real)
         if size:
             taken += size
         else:
@@ -174,18 +175,19 @@ def _take(
     root: int,
     source: int,
     reuse: Reuse,
+    real: set[str],
 ) -> int:
     """Clone or link one file and check what came; 0 when it cannot be had that way or is not what it was."""
     size = sum(size for _, size in pieces)
     try:
         if reuse == "hardlink":
-            if not _in_real_folders(path, source):
+            if not _in_real_folders(path, source, real):
                 return 0
-            os.link(path, path, src_dir_fd=source, dst_dir_fd=root, follow_symlinks=False)
+            found = _link(path, mode, root, source, size)
         else:
             found = _clone(path, mode, root, source, size)
-            if found is not None and found == imprint:
-                return size
+        if found is not None and found == imprint:
+            return size
         size = _matches(path, mode, pieces, root)
     except OSError as error:
         if error.errno not in _UNSUPPORTED | {errno.ENOENT, errno.ELOOP, errno.ENOTDIR, errno.EACCES}:
@@ -197,14 +199,34 @@ def _take(
     return size
 
 
-def _in_real_folders(path: str, source: int) -> bool:
-    """Whether no folder above `path` was replaced by a link, through which a file from outside would be shared."""
+def _in_real_folders(path: str, source: int, real: set[str]) -> bool:
+    """Whether no folder above `path` was replaced by a link, through which a file from outside would be shared.
+
+    Args:
+        path: below the former release's folder.
+        source: that folder.
+        real: the folders of which that was found before, for the same task; more are added.
+    """
     above = path.rpartition("/")[0]
-    while above:
+    while above and above not in real:
         if not stat.S_ISDIR(os.stat(above, dir_fd=source, follow_symlinks=False).st_mode):
             return False
+        real.add(above)
         above = above.rpartition("/")[0]
     return True
+
+
+def _link(path: str, mode: int, root: int, source: int, size: int) -> Imprint | None:
+    """Give a file a further name; return its imprint from before that, if it has its size and mode and still had then.
+
+    The link itself changes the time of change; the time of modification shows who writes at the same moment.
+    """
+    before = os.stat(path, dir_fd=source, follow_symlinks=False)
+    os.link(path, path, src_dir_fd=source, dst_dir_fd=root, follow_symlinks=False)
+    after = os.stat(path, dir_fd=root, follow_symlinks=False)
+    known = after.st_ino, after.st_mtime_ns, after.st_size, after.st_mode
+    same = known == (before.st_ino, before.st_mtime_ns, size, stat.S_IFREG | mode)
+    return Imprint.of(before) if same else None
 
 
 def _clone(path: str, mode: int, root: int, source: int, size: int) -> Imprint | None:

@@ -11,7 +11,6 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
-from itertools import islice
 from pathlib import Path
 from typing import NamedTuple
 
@@ -29,7 +28,6 @@ from sealift.durable import write_file
 from sealift.errors import IntegrityError, MalformedError, StoreError
 from sealift.frame import compressible, seal, store
 from sealift.hashing import damaged_pack
-from sealift.index import Frame, runs
 from sealift.listing import Blob, ListingBlob, lines, packed, sound
 from sealift.manifest import Part
 from sealift.opening import Content as Offered
@@ -37,6 +35,7 @@ from sealift.opening import check_tree, member_of
 from sealift.progress import Progress
 from sealift.reading import bounded
 
+from .inventory import Inventory
 from .packs import Packs
 from .remaking import Aside, Remade, remake
 from .state import Admitted, State
@@ -46,8 +45,10 @@ LEVEL = 1
 """zstd's level for what is rebuilt: quick, since it crosses nothing any more."""
 ROOM = 12 << 20
 """Bytes of decompressed frames of the bases that a worker keeps: what a reference mostly spans."""
-_BATCH = 32
-"""Frames that are under way before all of them are written."""
+_RUN = 4 << 20
+"""Bytes of frames that one worker makes one behind the other: they mostly refer to the same frames of the bases."""
+_BATCH, _BATCH_BYTES = 128, 32 << 20
+"""Frames and archives that are under way before all of them are written, and bytes of the frames among them."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -155,7 +156,7 @@ def rebuild(
     )
     packs = Packs(store)
     progress.start(f"rebuilding {content.release.label}", sum(map(_size, brought)))
-    frames = _Frames(olds, [each.part for each in bases])
+    frames = Inventory(olds, [each.part for each in bases])
     for number, digest in enumerate(digests):
         if taken[number]:
             frames.held(number, digest)
@@ -223,11 +224,12 @@ def _carry_out(
     members = [member_of(bundle, "packs", pack) for pack in content.part.packs]
     numbered = (_Task(part, [(digests[number], lengths[number]) for number in _numbers(part)]) for part in brought)
     with Aside(packs.folder) as aside, Crew(workers, _rebuilder(bundle, members, olds, aside)) as crew:
-        while batch := list(islice(numbered, _BATCH)):
+        for batch in _batches(numbered):
             made: dict[int, _Made | list[Remade]] = {}
-            for number, answer in crew.run(iter(enumerate(batch))):
-                made[number] = answer
-                progress.advance(_size(batch[number].part))
+            for answers in crew.run(_runs(batch)):
+                for number, answer in answers:
+                    made[number] = answer
+                    progress.advance(_size(batch[number].part))
             for number, task in enumerate(batch):
                 one = made.pop(number)
                 if isinstance(one, _Made):
@@ -236,6 +238,37 @@ def _carry_out(
                     continue
                 for frame, remade in aside.take(number, one):
                     packs.add(frame, remade.size, remade.digest, remade.chunks)
+
+
+def _batches(tasks: Iterator[_Task]) -> Iterator[list[_Task]]:
+    batch: list[_Task] = []
+    size = 0
+    for task in tasks:
+        batch.append(task)
+        size += task.part.size if isinstance(task.part, Patch) else 0
+        if len(batch) == _BATCH or size >= _BATCH_BYTES:
+            yield batch
+            batch, size = [], 0
+    if batch:
+        yield batch
+
+
+def _runs(batch: Sequence[_Task]) -> Iterator[list[tuple[int, _Task]]]:
+    """What one worker is given at a time, with the positions in the batch: an archive alone, or frames in a row."""
+    run: list[tuple[int, _Task]] = []
+    size = 0
+    for number, task in enumerate(batch):
+        alone = isinstance(task.part, Inflated)
+        if run and (alone or size + _size(task.part) > _RUN):
+            yield run
+            run, size = [], 0
+        run.append((number, task))
+        size += _size(task.part)
+        if alone:
+            yield run
+            run, size = [], 0
+    if run:
+        yield run
 
 
 def _size(part: Patch | Inflated) -> int:
@@ -264,15 +297,15 @@ def _rebuilder(bundle: Reader, members: Sequence[Member], olds: Sequence[Content
         def again(content: memoryview) -> bytes:
             return seal([content], compressor) if compressible(content, probe) else store([content])
 
+        def made(position: int, task: _Task) -> _Made | list[Remade]:
+            if isinstance(task.part, Patch):
+                frame = _rebuilt(fetch(task.part), task.part, task.chunks, chunks, again)
+                return _Made(frame, task.part.size, hashlib.sha256(frame).hexdigest())
+            return remake(task.part, task.chunks, sizes, chunks, fetch, again, aside.place(position))
+
+        sizes = [old.sizes for old in olds]
         while True:
-            position, (part, pieces) = channel.receive()
-            if isinstance(part, Patch):
-                frame = _rebuilt(fetch(part), part, pieces, chunks, again)
-                channel.send((position, _Made(frame, part.size, hashlib.sha256(frame).hexdigest())))
-            else:
-                sizes = [old.sizes for old in olds]
-                made = remake(part, pieces, sizes, chunks, fetch, again, aside.place(position))
-                channel.send((position, made))
+            channel.send([(position, made(position, task)) for position, task in channel.receive()])
 
     return body
 
@@ -295,46 +328,3 @@ def _rebuilt(
             )
         start += size
     return again(content) if patch.reference else frame
-
-
-class _Frames:
-    """The frames of a rebuilt release: new ones, and those of the bases that hold its chunks."""
-
-    def __init__(self, olds: Sequence[Content], parts: Sequence[Part]) -> None:
-        self._olds = olds
-        self._parts = parts
-        self._pieces: dict[tuple[str, int], list[tuple[int, int, int]]] = {}
-        """Start, size and number of the chunks that are taken from a frame, by its pack and place."""
-        self._known: dict[tuple[str, int], tuple[Blob, Frame]] = {}
-
-    def held(self, number: int, digest: bytes) -> None:
-        """Find a chunk of the release in the bases."""
-        for old, part in zip(self._olds, self._parts, strict=True):
-            there = old.numbers.get(digest)
-            if there is not None:
-                position, start = old.place_of(there)
-                frame = old.frames[position][1]
-                pack = part.packs[frame.pack]
-                key = (pack.sha256, frame.offset)
-                self._known[key] = (pack, frame)
-                self._pieces.setdefault(key, []).append((start, old.sizes[there], number))
-                return
-
-    def finish(self, new: Sequence[Frame], blobs: Sequence[Blob]) -> tuple[tuple[Blob, ...], list[Frame]]:
-        """All packs, and all frames in the order in which a reader of the trees needs them.
-
-        Args:
-            new: the new frames, whose packs are counted from 0.
-            blobs: their packs.
-        """
-        packs: dict[str, tuple[int, Blob]] = {}
-        for blob in (*(self._known[key][0] for key in self._pieces), *blobs):
-            packs.setdefault(blob.sha256, (len(packs), blob))
-        frames = [msgspec.structs.replace(each, pack=packs[blobs[each.pack].sha256][0]) for each in new]
-        for key, pieces in self._pieces.items():
-            pack, frame = self._known[key]
-            frames.append(
-                msgspec.structs.replace(frame, pack=packs[pack.sha256][0], chunks=runs(sorted(pieces), frame.size))
-            )
-        frames.sort(key=lambda frame: min(frame.numbers()))
-        return tuple(blob for _, blob in packs.values()), frames

@@ -101,6 +101,7 @@ class Directory:
         folder = self._shelf.releases / identity
         total = sum(artifact.bytes for artifact in deployable.artifacts)
         with self._shelf.making(identity) as temporary:
+            begun = temporary.stat().st_mtime_ns
             reused = write(
                 deployable,
                 self._workplace.store,
@@ -109,8 +110,9 @@ class Directory:
                 workers=self._workplace.workers,
                 progress=self._workplace.progress,
             )
-            if self._reuse == "reflink" and clones(temporary, temporary):
-                self._imprints.take(temporary, sealed_files(deployable, self._workplace.store), identity)
+            if self._reuse == "hardlink" or (self._reuse == "reflink" and clones(temporary, temporary)):
+                files = sealed_files(deployable, self._workplace.store)
+                self._imprints.take(temporary, files, identity, since=begun)
         return Staged(folder=folder, written=total - reused, reused=reused)
 
     def _former(self, former: Deployable | None) -> Former | None:
@@ -124,7 +126,7 @@ class Directory:
         if self._artifacts is not None:
             former = former.taking(names.intersection(self._artifacts))
         files = sum(artifact.files for artifact in former.artifacts)
-        imprints = self._imprints.find(former.identity, files) if self._reuse == "reflink" else None
+        imprints = self._imprints.find(former.identity, files)
         return Former(deployable=former, folder=folder, reuse=self._reuse, imprints=imprints)
 
     def activate(self, identity: str | None) -> None:

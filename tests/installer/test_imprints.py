@@ -18,6 +18,7 @@ from installer.environment import load
 from installer.imprints import Imprint, Imprints
 
 NOISE = "assets/noise.bin"
+HARDLINK = "    reuse: hardlink\n"
 
 
 @pytest.fixture
@@ -195,7 +196,7 @@ def test_files_that_are_not_to_be_taken_have_none(tmp_path: Path) -> None:
     made.mkdir()
     (made / "plain").write_bytes(b"plain")
     records = Imprints(tmp_path / "room")
-    records.take(made, ["plain", None], "1.0.0")
+    records.take(made, ["plain", None], "1.0.0", since=0)
     found = records.find("1.0.0", 2)
     assert found
     assert found.of(0) == Imprint.of((made / "plain").stat())
@@ -212,3 +213,80 @@ def test_no_record_is_kept_where_nothing_can_be_cloned(isolated: Isolated, conne
     isolated.admit(connected.bundle("1.0.0", shop("1.0.0")))
     isolated.apply("1.0.0")
     assert records(isolated) == []
+
+
+@pytest.fixture
+def linking(connected: Connected, isolated: Isolated) -> Isolated:
+    """A site that runs the first of three releases, and whose target shares files by hard links."""
+    for version in ("1.0.0", "1.1.0", "1.2.0"):
+        isolated.admit(connected.bundle(version, {**sample(), "version.txt": version.encode()}))
+    isolated.apply("1.0.0", target=HARDLINK)
+    return isolated
+
+
+def linked(site: Isolated, version: str) -> int:
+    """Deploy a release; return the bytes that were taken from the one before."""
+    return site.installation.apply(load(site.environment(version, target=HARDLINK))).reused
+
+
+def test_what_is_linked_is_not_read(linking: Isolated, hashed: Callable[[], set[str]]) -> None:
+    """Each upgrade by hard links takes what the one before it shared already, and reads nothing of it."""
+    assert linked(linking, "1.1.0") > 3 << 20
+    assert linked(linking, "1.2.0") > 3 << 20
+    assert hashed() == set()
+    inodes = {(folder(linking, version) / NOISE).stat().st_ino for version in ("1.0.0", "1.1.0", "1.2.0")}
+    assert len(inodes) == 1
+
+
+@pytest.mark.parametrize("change", [write, replace, swap])
+def test_what_was_changed_is_not_linked(
+    linking: Isolated, hashed: Callable[[], set[str]], change: Callable[[Path], None]
+) -> None:
+    """A file that was written to, or that another one stands for, is hashed, and written anew from the store."""
+    change(folder(linking, "1.0.0") / NOISE)
+    linked(linking, "1.1.0")
+    assert NOISE in hashed()
+    assert (folder(linking, "1.1.0") / NOISE).read_bytes() == sample()[NOISE]
+
+
+def test_what_is_written_to_while_it_is_linked_is_not_linked_unread(tmp_path: Path) -> None:
+    """A file that is written to between the look at it and the link has no imprint."""
+    old, new = tmp_path / "old", tmp_path / "new"
+    for each in (old, new):
+        each.mkdir()
+    (old / "file").write_bytes(b"signed")
+    descriptors = [os.open(each, os.O_RDONLY) for each in (new, old)]
+    link = os.link
+
+    def written(*arguments: str, **named: int) -> None:
+        (old / "file").write_bytes(b"change")
+        link(*arguments, **named)  # type: ignore[arg-type]
+
+    mode = (old / "file").stat().st_mode & 0o777
+    os.utime(old / "file", ns=(0, 0))
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(os, "link", written)
+        assert placing._link("file", mode, *descriptors, 6) is None
+    os.unlink(new / "file")
+    assert placing._link("file", mode, *descriptors, 6) is not None
+    for descriptor in descriptors:
+        os.close(descriptor)
+
+
+def test_a_shared_file_that_was_written_to_meanwhile_has_no_imprint(tmp_path: Path) -> None:
+    """Who knows another name of a file can write to it before its folder is recorded: then it is read the next time."""
+    made = tmp_path / "made"
+    made.mkdir()
+    since = made.stat().st_mtime_ns
+    for name in ("before", "meanwhile", "alone"):
+        (made / name).write_bytes(b"content")
+    os.link(made / "before", tmp_path / "before")
+    os.link(made / "meanwhile", tmp_path / "meanwhile")
+    os.utime(made / "before", ns=(since - 1, since - 1))
+    records = Imprints(tmp_path / "room")
+    records.take(made, ["before", "meanwhile", "alone"], "1.0.0", since=since)
+    found = records.find("1.0.0", 3)
+    assert found
+    assert found.of(0) == Imprint.of((made / "before").stat())
+    assert found.of(1) == Imprint(0, 0)
+    assert found.of(2) == Imprint.of((made / "alone").stat())
