@@ -27,6 +27,7 @@ from .carrying import Carried, carry
 from .depot import Depot
 from .holding import of_depot
 from .overlap import check_apart
+from .reliance import reliance
 from .scratch import scratch
 from .sealing import Effort, Sealed, seal
 from .spec import Spec
@@ -138,6 +139,7 @@ def export(
 
         state = verified()
         known = tuple(sites.accept(depot, each, state.fingerprint) for each in receipts)
+        relied = reliance(known)
         carried = tuple(
             carry(
                 each,
@@ -147,6 +149,7 @@ def export(
                 folder,
                 effort=effort,
                 progress=progress,
+                relied=relied,
             )
             for each in sealed
         )

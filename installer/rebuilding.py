@@ -232,7 +232,8 @@ def _carry_out(
 ) -> None:
     members = [member_of(bundle, "packs", pack) for pack in content.part.packs]
     numbered = (_Task(part, [(digests[number], lengths[number]) for number in _numbers(part)]) for part in brought)
-    with Aside(packs.folder) as aside, Crew(workers, _rebuilder(bundle, members, olds, aside)) as crew:
+    aside = Aside(packs.folder, packs.folder.parent)
+    with aside, Crew(workers, _rebuilder(bundle, members, olds, aside)) as crew:
         while batch := list(islice(numbered, _BATCH)):
             made: dict[int, _Made | list[Remade]] = {}
             for number, answer in crew.run(iter(enumerate(batch))):
@@ -281,7 +282,7 @@ def _rebuilder(bundle: Reader, members: Sequence[Member], olds: Sequence[Content
                 channel.send((position, _Made(frame, part.size, hashlib.sha256(frame).hexdigest())))
             else:
                 sizes = [old.sizes for old in olds]
-                made = remake(part, pieces, sizes, chunks, fetch, again, aside.place(position))
+                made = remake(part, pieces, sizes, chunks, fetch, again, aside.place(position), aside.room(position))
                 channel.send((position, made))
 
     return body
