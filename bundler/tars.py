@@ -17,7 +17,6 @@ _BLOCK = 512
 _EXTENDED_MAX = 64 << 10
 """Bytes of a pax header or of a long name that are read at most."""
 _SIZE = slice(124, 136)
-_PATH = re.compile(rb"\d+ path=([^\n]*)\n")
 _DIGEST = re.compile(rb"[0-9a-f]{8,}")
 _DIGITS = re.compile(rb"[0-9]+(?:\.[0-9]+)*")
 _ALIKE: tuple[Callable[[bytes], bytes], ...] = (
@@ -58,8 +57,7 @@ def members(content: Iterable[bytes | memoryview]) -> list[Member]:
         if kind in (b"x", b"L"):
             said = flow.take(min(size, _EXTENDED_MAX))
             flow.skip(filled - len(said))
-            path = _PATH.search(said) if kind == b"x" else None
-            longer = said.rstrip(b"\0") if kind == b"L" else path[1] if path else longer
+            longer = said.rstrip(b"\0") if kind == b"L" else _path(said) or longer
             continue
         if kind in (b"1", b"2", b"3", b"4", b"5", b"6"):
             filled = 0
@@ -70,6 +68,19 @@ def members(content: Iterable[bytes | memoryview]) -> list[Member]:
             found.append(Member(name, start, flow.place))
             start, longer = flow.place, b""
     return found
+
+
+def _path(said: bytes) -> bytes:
+    """The path of a pax header, whose records begin with their lengths; nothing where it has none."""
+    while said:
+        length = int(digits) if (digits := said[:20].partition(b" ")[0]).isdigit() else 0
+        if not 0 < length <= len(said):
+            return b""
+        keyword, _, value = said[len(digits) + 1 : length - 1].partition(b"=")
+        if keyword == b"path":
+            return value
+        said = said[length:]
+    return b""
 
 
 def pairs(new: Sequence[Member], old: Sequence[Member]) -> list[tuple[int, int, int, int]]:

@@ -17,8 +17,10 @@ import shutil
 import signal
 import subprocess
 import sys
+import tempfile
 import time
 from collections.abc import Iterable, Iterator
+from functools import cache
 from pathlib import Path
 from typing import NamedTuple
 
@@ -108,25 +110,29 @@ class Rebuilder(NamedTuple):
     def probe(self) -> str:
         """The digest of what it makes of a fixed content, as format 1 defines it (docs/reference/format.md).
 
+        It is run once for each process, as long as its program stays the same file.
+
         Raises:
             RebuilderError: as `deflate`.
             StoreError: as `deflate`.
         """
-        content = probed() + digests()
-        with tempfile_room() as folder:
-            running = hashlib.sha256()
-            for piece in self.deflate([content] * _PROBE_TIMES, _PROBE_TIMES * len(content), folder / "probe"):
-                running.update(piece)
-        return running.hexdigest()
+        program = self._program(STEPS[self.name][0][0])
+        with storing(program):
+            said = os.stat(program)
+        return _probe(self, program, (said.st_dev, said.st_ino, said.st_ctime_ns, said.st_size))
+
+    def _program(self, name: str) -> str:
+        program = shutil.which(name, path=PATH)
+        if program is None:
+            raise RebuilderError(f"{name}, which is to compress as it did once, is not on this machine")
+        return program
 
     def _run(self, room: Path, length: int, size: int) -> None:
         seconds = SECONDS + length // RATE
         deadline = time.monotonic() + seconds
         limits = (size + _SLACK, MEMORY, 2 * seconds)
         for step in STEPS[self.name]:
-            program = shutil.which(step[0], path=PATH)
-            if program is None:
-                raise RebuilderError(f"{step[0]}, which is to compress as it did once, is not on this machine")
+            program = self._program(step[0])
             launch = (sys.executable, "-I", "-S", "-c", _LAUNCH, *map(str, limits), program, *step)
             status = _ended(launch, room, deadline)
             if status is None:
@@ -152,15 +158,18 @@ class Rebuilder(NamedTuple):
                     yield piece
 
 
-@contextlib.contextmanager
-def tempfile_room() -> Iterator[Path]:
-    """A private folder in the system's place for temporary files, gone afterwards."""
-    import tempfile
-
-    with storing(tempfile.gettempdir()):
-        folder = Path(tempfile.mkdtemp(prefix=TEMPORARY))
+@cache
+def _probe(rebuilder: Rebuilder, program: str, identity: tuple[int, ...]) -> str:
+    """What the program of a path makes of the content of the probe; `identity` says which file that is."""
+    content = probed() + digests()
+    place = Path(tempfile.gettempdir())
+    with storing(place):
+        folder = Path(tempfile.mkdtemp(prefix=TEMPORARY, dir=place))
     try:
-        yield folder
+        running = hashlib.sha256()
+        for piece in rebuilder.deflate([content] * _PROBE_TIMES, _PROBE_TIMES * len(content), folder / "room"):
+            running.update(piece)
+        return running.hexdigest()
     finally:
         shutil.rmtree(folder, ignore_errors=True)
 
