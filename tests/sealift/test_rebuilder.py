@@ -94,7 +94,7 @@ def test_a_program_that_misbehaves(fake: Fake, tmp_path: Path, text: str, match:
 def test_a_program_that_hangs_is_killed_with_its_children(
     fake: Fake, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """65: it has its time, and then neither it nor what it started goes on."""
+    """97: it has its time, and then neither it nor what it started goes on."""
     monkeypatch.setattr(rebuilder, "SECONDS", 1)
     program = fake(f"os.fork()\nopen({str(tmp_path / 'pid')!r} + str(os.getpid()), 'w')\ntime.sleep(100)")
     with pytest.raises(RebuilderError, match="did not end within 1 seconds"):
