@@ -13,6 +13,7 @@ from sealift.progress import Progress
 from .depot import Depot
 from .holding import Holding
 from .patching import Difference, difference
+from .reliance import Reliance
 from .sealing import Effort, Sealed
 
 
@@ -49,6 +50,7 @@ def carry(
     *,
     effort: Effort,
     progress: Progress,
+    relied: Reliance,
 ) -> Carried:
     """Make what a bundle holds of a release for sites that hold `bases`; whole, where there are none.
 
@@ -60,6 +62,7 @@ def carry(
         folder: a scratch folder.
         effort: level and workers.
         progress: told the bytes that are compared.
+        relied: what may be counted on to compress at the sites.
 
     Raises:
         UsageError: there are too many bases, or one is the release itself.
@@ -75,6 +78,7 @@ def carry(
         level=effort.difference_level,
         workers=effort.threads,
         progress=progress,
-        inflate=effort.inflate,
+        inflate=effort.inflate and relied.zlib,
+        rebuilders=relied.rebuilders,
     )
     return Carried(sealed=sealed, part=made.part, folder=folder, difference=made)

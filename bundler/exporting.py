@@ -28,6 +28,7 @@ from .depot import Depot
 from .holding import of_depot
 from .overlap import check_apart
 from .published import Reference, published_release, require
+from .reliance import reliance
 from .scratch import scratch
 from .sealing import Effort, Sealed, seal
 from .spec import Spec
@@ -131,6 +132,7 @@ def export(
 
         state = verified()
         known = tuple(sites.accept(depot, each, state.fingerprint) for each in receipts)
+        relied = reliance(known)
         carried = tuple(
             carry(
                 each,
@@ -140,6 +142,7 @@ def export(
                 folder,
                 effort=effort,
                 progress=progress,
+                relied=relied,
             )
             for each in sealed
         )

@@ -2,12 +2,14 @@
 
 Members that changed and that zlib rebuilds travel inflated, and their old versions, inflated too, are what they are
 compressed against. All else travels as it is, against the same part of the old archive. A member's old version is the
-one of its name, else of its checksum, else of a name that differs in digits alone.
+one of its name, else of its checksum, else of a name that differs in digits alone. A tar inside is looked into in the
+same way (see `tars`).
 """
 
 from __future__ import annotations
 
 import re
+import zlib
 from bisect import bisect_right
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
@@ -17,12 +19,14 @@ from sealift.deflating import Inflation, Way
 from sealift.difference import REFERENCE_MIN
 from sealift.index import HOLE
 from sealift.making import OldMaterial
+from sealift.rebuilder import Rebuilder
 from sealift.recipe import OLD_RATIO, PIECES_MAX, RATIO, RUNS_MAX, SLACK
 from sealift.stretch import Stretch
 
+from . import tars
 from .archives import Unit, units
 from .coding import Coded
-from .proving import Prover
+from .proving import Programs, Prover
 
 FRAME = 2 << 20
 """Bytes of material in a frame at most."""
@@ -57,7 +61,7 @@ class Plan:
     pieces: list[tuple[int, ...]] = field(default_factory=list)
     """As in a recipe, with the way's position in `ways` as setting."""
     old: list[tuple[int, ...]] = field(default_factory=list)
-    ways: list[Way] = field(default_factory=list)
+    ways: list[Way | Rebuilder] = field(default_factory=list)
     makes: list[tuple[int, int]] = field(default_factory=list)
     flow: list[tuple[int, int, int]] = field(default_factory=list)
     """The material as parts of the archive: start, size, and the inflated size, or 0 where it stays as it is."""
@@ -65,10 +69,17 @@ class Plan:
     """Start and size of material, and of the old material that it is a version of."""
     inflated: int = 0
     """Bytes of members that travel inflated, as they are in the archive."""
+    missed: Rebuilder | None = None
+    """What could rebuild the archive, where nothing that the sites have can: then there is no more to it."""
 
 
 def plan(
-    file: Stretch, numbers: Sequence[int], sizes: Sequence[int], wanted: Sequence[bool], old: Stretch | None
+    file: Stretch,
+    numbers: Sequence[int],
+    sizes: Sequence[int],
+    wanted: Sequence[bool],
+    old: Stretch | None,
+    programs: Programs,
 ) -> Plan | None:
     """Find out what of an archive can travel inflated, by rebuilding it; None where nothing can.
 
@@ -78,17 +89,21 @@ def plan(
         sizes: bytes of each.
         wanted: which of them are to be made. No chunk is wanted twice.
         old: the file that it is a version of.
+        programs: the rebuilders.
 
     Raises:
         IntegrityError: a pack of the depot is damaged.
+        StoreError: the disk refuses a rebuilder's files.
     """
     parts = units(file)
     if not parts:
         return None
-    planning = _Planning(file, _ranges(sizes, wanted), old)
+    planning = _Planning(file, _ranges(sizes, wanted), old, programs)
     for unit in parts:
         planning.add(unit)
     made = planning.plan
+    if planning.missed and not made.inflated:
+        return Plan(missed=planning.missed)
     made.makes = _makes(planning.emitted, numbers, sizes, wanted)
     if not made.inflated or max(len(made.pieces), len(made.old)) > PIECES_MAX or len(made.makes) > RUNS_MAX:
         return None
@@ -113,14 +128,22 @@ def frames(plan: Plan, file: Stretch, old: Stretch | None, code: Code) -> Iterat
 
 
 class _Planning:
-    def __init__(self, file: Stretch, wanted: Sequence[tuple[int, int]], old: Stretch | None) -> None:
+    def __init__(
+        self, file: Stretch, wanted: Sequence[tuple[int, int]], old: Stretch | None, programs: Programs
+    ) -> None:
         self.plan = Plan()
         self.emitted: list[tuple[int, int]] = []
         """Ranges of the archive that come out, in order."""
         self._wanted = wanted
-        self._prover = Prover(file)
+        self._file, self._old = file, old
+        self._prover = Prover(file, programs)
         self._former = _Former(units(old) or (), old.size) if old else None
         self._place = self._old_place = 0
+
+    @property
+    def missed(self) -> Rebuilder | None:
+        """What could rebuild the archive, but is not known to be at the sites."""
+        return self._prover.missed
 
     def add(self, unit: Unit) -> None:
         """Take the next part."""
@@ -174,12 +197,12 @@ class _Planning:
         taken = self._former.take(begin, end)
         return (taken[0], taken[1] - taken[0]) if taken else None
 
-    def _inflated(self, unit: Unit, way: Way, former: Unit | None) -> None:
+    def _inflated(self, unit: Unit, way: Way | Rebuilder, former: Unit | None) -> None:
         if former and former.deflated and former.size and self._former:
             whole = former.body, former.body + former.deflated
             if self._former.take(*whole) == whole:
                 size = min(former.size, RATIO * former.deflated + SLACK)
-                self._pair(unit.size, (former.body, former.deflated, size))
+                self._pair(unit.size, (former.body, former.deflated, size), self._inner(unit, former, size))
         elif former:
             self._pair(unit.size, self._old_part((former.body, former.end), (0, unit.size), unit.size))
         if way not in self.plan.ways:
@@ -190,9 +213,21 @@ class _Planning:
         self._emit(unit.body, unit.body + unit.deflated)
         self._place += unit.size
 
-    def _pair(self, size: int, old: tuple[int, ...] | None) -> None:
+    def _inner(self, unit: Unit, former: Unit, size: int) -> list[tuple[int, int, int, int]]:
+        """The members of a tar and their old versions, by their places in it; nothing where it is small, or none."""
+        if unit.size <= AROUND or not self._old:
+            return []
+        try:
+            new = tars.members(Inflation(self._file.pieces(unit.body, unit.deflated), unit.size))
+            old = tars.members(Inflation(self._old.pieces(former.body, former.deflated), size)) if new else []
+        except zlib.error:
+            return []
+        return tars.pairs(new, old)
+
+    def _pair(self, size: int, old: tuple[int, ...] | None, inner: Sequence[tuple[int, int, int, int]] = ()) -> None:
         if old and max(old[1], old[-1]) <= OLD_RATIO * size:
-            self.plan.pairs.append((self._place, size, self._old_place, old[-1]))
+            for start, length, old_start, old_length in inner or ((0, size, 0, old[-1]),):
+                self.plan.pairs.append((self._place + start, length, self._old_place + old_start, old_length))
             self._old_place += old[-1]
             before = self.plan.old[-1] if self.plan.old else ()
             if len(old) == 2 and len(before) == 2 and sum(before) == old[0]:

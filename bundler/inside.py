@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import hashlib
 import os
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
@@ -17,12 +17,14 @@ from sealift.content import Chunks, Content
 from sealift.deflating import Way, probe
 from sealift.durable import storing
 from sealift.errors import IntegrityError
-from sealift.recipe import PIECES_MAX, RUNS_MAX, Recipe, Setting
+from sealift.rebuilder import Rebuilder
+from sealift.recipe import PIECES_MAX, RUNS_MAX, Recipe, Required, Setting
 from sealift.stretch import Stretch
 
 from .cutting import Sealed
 from .inflating import Code, frames, plan
 from .packs import Packs
+from .proving import Programs
 
 WORTH = 0.97
 """What its frames may be of the chunks that they make, at most, for an archive to travel inflated."""
@@ -56,6 +58,14 @@ class Piece(NamedTuple):
     subtraction: tuple[int, ...]
 
 
+class Missed(NamedTuple):
+    """What travels as it is though a rebuilder could give it back: no receipt says that the sites have it."""
+
+    size: int
+    """Bytes of its chunks."""
+    rebuilder: Rebuilder
+
+
 class Parcel(NamedTuple):
     """What travels of an archive."""
 
@@ -67,7 +77,7 @@ class Parcel(NamedTuple):
     pieces: tuple[tuple[int, ...], ...]
     source: tuple[tuple[int, int, int], ...]
     old: tuple[tuple[int, ...], ...]
-    ways: tuple[Way, ...]
+    ways: tuple[Way | Rebuilder, ...]
     frames: tuple[Piece, ...]
     file: str
     """Where the content of the frames lies."""
@@ -77,6 +87,11 @@ class Parcel(NamedTuple):
         """Bytes that a reader charges for it (see `sealift.allowance`)."""
         windows = sum(of_reference(frame.size, sum(frame.window[1:])) for frame in self.frames)
         return of_recipe(self.makes, self.pieces, self.source, self.old) + windows
+
+    @property
+    def rebuilders(self) -> tuple[str, ...]:
+        """The programs that compress in it at the site."""
+        return tuple(way.name for way in self.ways if isinstance(way, Rebuilder))
 
     def drop(self) -> None:
         """Take the file away.
@@ -95,7 +110,9 @@ def likely(path: str, size: int) -> bool:
     return suffix.lower() in _NAMES if stem and dot else size >= _NAMELESS_MIN
 
 
-def parcel(asked: Asked, contents: Sequence[Content], chunks: Chunks, folder: Path, code: Code) -> Parcel | None:
+def parcel(
+    asked: Asked, contents: Sequence[Content], chunks: Chunks, folder: Path, code: Code, programs: Programs
+) -> Parcel | Missed | None:
     """Make it, in a worker; None where the archive travels better as it is.
 
     Args:
@@ -104,6 +121,7 @@ def parcel(asked: Asked, contents: Sequence[Content], chunks: Chunks, folder: Pa
         chunks: reads them.
         folder: where the frames go.
         code: compresses.
+        programs: the rebuilders.
 
     Raises:
         IntegrityError: the depot is damaged.
@@ -117,13 +135,15 @@ def parcel(asked: Asked, contents: Sequence[Content], chunks: Chunks, folder: Pa
         old = Stretch(
             chunks, [(asked.base + 1, number) for number in asked.old], [there[number] for number in asked.old]
         )
-    planned = plan(file, asked.numbers, sizes, asked.wanted, old)
+    planned = plan(file, asked.numbers, sizes, asked.wanted, old, programs)
     if planned is None:
         return None
+    size = sum(each for each, want in zip(sizes, asked.wanted, strict=True) if want)
+    if planned.missed:
+        return Missed(size, planned.missed)
     source = tuple(_runs(asked.base, asked.old)) if planned.old else ()
     if len(source) > RUNS_MAX or sum(count for _, _, count in source) > PIECES_MAX:
         return None
-    size = sum(each for each, want in zip(sizes, asked.wanted, strict=True) if want)
     place = folder / f"inflated.{os.getpid()}.{asked.numbers[0]}"
     found: list[Piece] = []
     length = 0
@@ -172,9 +192,11 @@ def _runs(base: int, numbers: Sequence[int]) -> Iterator[tuple[int, int, int]]:
 class Settings:
     """The ways to deflate of a difference, each written where it is first used."""
 
-    def __init__(self, packs: Packs) -> None:
+    def __init__(self, packs: Packs, probes: Mapping[str, str]) -> None:
+        """Write to `packs`; `probes` are those of the rebuilders, by their names."""
         self._packs = packs
-        self._known: dict[Way, int] = {}
+        self._probes = probes
+        self._known: dict[Way | Rebuilder, int] = {}
 
     def write(self, made: Parcel) -> None:
         """Write a recipe and its frames, and take the file that they lie in away.
@@ -207,8 +229,11 @@ class Settings:
                     )
             place.unlink()
 
-    def _position(self, way: Way) -> int:
+    def _position(self, way: Way | Rebuilder) -> int:
         if way not in self._known:
-            self._packs.note(Setting(**way._asdict(), probe=probe(way)))
+            if isinstance(way, Rebuilder):
+                self._packs.note(Required(rebuilder=way.name, probe=self._probes[way.name]))
+            else:
+                self._packs.note(Setting(**way._asdict(), probe=probe(way)))
             self._known[way] = len(self._known)
         return self._known[way]

@@ -9,8 +9,9 @@ few groups, whatever the size of the content.
 from __future__ import annotations
 
 import hashlib
+import os
 from collections import deque
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import chain, islice
 from pathlib import Path
@@ -25,15 +26,17 @@ from sealift.errors import UsageError
 from sealift.listing import Blob, ListingBlob, Writer, file_name
 from sealift.manifest import BASES_MAX, Part
 from sealift.progress import Progress
+from sealift.rebuilder import Rebuilder, all_here
 from sealift.tree import Entry
 
 from .coding import Coder
 from .cutting import Sealed
 from .holding import Holding
 from .inflations import Inflations
-from .inside import Asked, Parcel, Settings, parcel
+from .inside import Asked, Missed, Parcel, Settings, parcel
 from .matching import Matching
 from .packs import Packs
+from .proving import Programs
 from .regions import Inside, Regions, Task
 
 ROOM = 12 << 20
@@ -92,6 +95,7 @@ def difference(
     workers: int,
     progress: Progress,
     inflate: bool = True,
+    rebuilders: Mapping[str, str] | None = None,
 ) -> Difference:
     """Write what a site needs that holds `bases` to have `new` into `trees/`, `index/` and `packs/` below `folder`.
 
@@ -103,6 +107,7 @@ def difference(
         workers: processes that read and compress.
         progress: told the bytes of content that are new.
         inflate: whether archives may travel inflated.
+        rebuilders: the programs that all the sites compress layers with as this machine does, each with its probe.
 
     Raises:
         UsageError: there are too many bases, or `new` is one of them.
@@ -131,10 +136,14 @@ def difference(
         lambda base, number: reader.read(base + 1, number),
     )
     packs = Packs(folder, KIND)
+    probes = rebuilders or {}
+    relied = tuple(map(Rebuilder, probes))
+    programs = Programs(relied, tuple(each for each in all_here() if each not in relied), folder)
     try:
-        with Crew(workers, patcher(contents, level, folder)) as crew:
+        with Crew(workers, patcher(contents, level, folder, programs)) as crew:
             tasks = Regions(fresh, olds, held, matching, reader, inflate=inflate).tasks(_paths(new))
-            referring, inside = _carry_out(crew, tasks, _Means(carried, fresh, olds), packs, progress)
+            settings = Settings(packs, probes)
+            referring, inside = _carry_out(crew, tasks, _Means(carried, fresh, olds), packs, settings, progress)
         index, blobs = packs.finish()
     finally:
         packs.abandon()
@@ -171,7 +180,12 @@ class _Means:
 
 
 def _carry_out(
-    crew: Crew, tasks: Iterator[Task | Inside], means: _Means, packs: Packs, progress: Progress
+    crew: Crew,
+    tasks: Iterator[Task | Inside],
+    means: _Means,
+    packs: Packs,
+    settings: Settings,
+    progress: Progress,
 ) -> tuple[int, Inflations]:
     """Write what workers make of the tasks; return what refers to the bases, and what is inflated.
 
@@ -179,7 +193,6 @@ def _carry_out(
     """
     referring = 0
     inside = Inflations()
-    settings = Settings(packs)
     refused: list[Inside] = []
     begun = (task if isinstance(task, Inside) else means.frame(task) for task in tasks)
     plain = (means.frame(task) for each in refused for task in each.otherwise())
@@ -188,11 +201,13 @@ def _carry_out(
             if isinstance(made, Parcel) and not means.archive(made):
                 made.drop()
                 made = None
+            if isinstance(made, Missed):
+                inside = inside.missing(made.size, made.rebuilder.name)
             if not isinstance(made, Parcel):
                 refused.append(task)
                 continue
             settings.write(made)
-            inside = inside.plus(made.size, made.inflated, sum(frame.length for frame in made.frames))
+            inside = inside.plus(made.size, made.inflated, sum(frame.length for frame in made.frames), made.rebuilders)
             referring += made.size if made.old else 0
         else:
             assert isinstance(made, _Made)
@@ -209,14 +224,14 @@ def _carry_out(
     return referring, inside
 
 
-def _in_order(crew: Crew, tasks: Iterator[_TaskT]) -> Iterator[tuple[_TaskT, _Made | Parcel | None]]:
+def _in_order(crew: Crew, tasks: Iterator[_TaskT]) -> Iterator[tuple[_TaskT, _Made | Parcel | Missed | None]]:
     """Yield what becomes of each task, in their order; nothing of an archive that is to travel as it is.
 
     The next ones are found while the crew is at work.
     """
     while (first := next(tasks, None)) is not None:
         begun: deque[_TaskT] = deque()
-        made: dict[int, _Made | Parcel | None] = {}
+        made: dict[int, _Made | Parcel | Missed | None] = {}
         done = 0
 
         def numbered(batch: Iterable[_TaskT], begun: deque[_TaskT] = begun) -> Iterator[tuple[int, Task | Asked]]:
@@ -269,16 +284,17 @@ def _tree(new: Holding, bases: Sequence[Holding], position: int, folder: Path) -
         writer.abandon()
 
 
-def patcher(contents: Sequence[Content], level: int, folder: Path) -> Body:
+def patcher(contents: Sequence[Content], level: int, folder: Path, programs: Programs) -> Body:
     """The body of a worker that makes frames: `contents` are the new release's and the bases', `folder` is scratch."""
 
     def body(channel: Channel) -> None:
+        own = programs._replace(room=folder / f"room.{os.getpid()}")
         chunks = Chunks(contents, room=ROOM)
         coder = Coder(level)
         while True:
             position, task = channel.receive()
             if isinstance(task, Asked):
-                made = parcel(task, contents, chunks, folder, coder.code)
+                made = parcel(task, contents, chunks, folder, coder.code, own)
                 channel.send((position, made))
                 continue
             content = b"".join(chunks.read(0, number) for number in task[0])

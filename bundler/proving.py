@@ -1,15 +1,20 @@
 """Proving: in which way zlib deflates a member to the very bytes that it has, found by doing it.
 
 The ways that programs use come first, and what fitted in the same archive before them all. A wrong way mostly shows
-in the first block. Content goes through in pieces, so a large member needs no memory.
+in the first block. Content goes through in pieces, so a large member needs no memory. A gzip file that zlib does not
+give may be one of a rebuilder, which shows in its first two megabytes.
 """
 
 from __future__ import annotations
 
 import zlib
+from collections.abc import Iterator
+from pathlib import Path
+from typing import NamedTuple
 
 from sealift.deflating import Inflation, Way
-from sealift.recipe import RATIO, SLACK
+from sealift.rebuilder import Rebuilder, RebuilderError
+from sealift.recipe import RATIO, SLACK, fit_for_rebuilder
 from sealift.stretch import Stretch
 
 from .archives import Unit
@@ -18,24 +23,85 @@ WAYS = tuple(Way(level, memory, 0, 15) for memory in (8, 9) for level in (6, 9, 
 """What is tried: all levels of zlib, with the memory that most programs give it, and with the most."""
 MISSES = 12
 """Members of an archive that no way fits, from which on only ways that fitted before are tried."""
+_BEGINNING = 2 << 20
+"""Bytes of content by which a rebuilder is known: whole blocks of all encoders."""
+_END = 32
+"""Bytes at the end of what a rebuilder makes of a beginning that say that it ends."""
+
+
+class Programs(NamedTuple):
+    """The rebuilders of this machine, and where they work."""
+
+    relied: tuple[Rebuilder, ...] = ()
+    """Those that all the sites have too."""
+    others: tuple[Rebuilder, ...] = ()
+    room: Path = Path()
+    """A folder that does not exist."""
 
 
 class Prover:
     """Proves the members of one archive."""
 
-    def __init__(self, file: Stretch) -> None:
+    def __init__(self, file: Stretch, programs: Programs) -> None:
         self._file = file
+        self._programs = programs
         self._fitted: list[Way] = []
         self._misses = 0
+        self.missed: Rebuilder | None = None
+        """A rebuilder that seems to have made the archive, and that the sites are not known to have."""
 
-    def way(self, unit: Unit) -> Way | None:
-        """How a member is deflated; None where zlib does not give its bytes, or it would be no member for a recipe.
+    def way(self, unit: Unit) -> Way | Rebuilder | None:
+        """How a member is deflated; None where nothing gives its bytes, or it would be no member for a recipe.
 
         Raises:
             IntegrityError: a pack of the depot is damaged.
+            StoreError: the disk refuses a rebuilder's files.
         """
         if not unit.deflated or not 0 < unit.size <= RATIO * unit.deflated + SLACK:
             return None
+        return self._zlib(unit) or self._rebuilder(unit)
+
+    def _rebuilder(self, unit: Unit) -> Rebuilder | None:
+        if unit.start or unit.end != self._file.size or not fit_for_rebuilder(unit.size, unit.deflated):
+            return None
+        for each in self._programs.relied:
+            if self._begins(unit, each) and self._gives(unit, each):
+                return each
+        self.missed = next((each for each in self._programs.others if self._begins(unit, each)), None)
+        return None
+
+    def _begins(self, unit: Unit, rebuilder: Rebuilder) -> bool:
+        """Whether a rebuilder gives the beginning of a member."""
+        beginning = Inflation(self._file.pieces(unit.body, unit.deflated), min(unit.size, _BEGINNING))
+        try:
+            made = b"".join(rebuilder.deflate(beginning, unit.deflated, self._programs.room))
+        except (RebuilderError, zlib.error):
+            return False
+        compared = max(0, len(made) - _END)
+        return made[:compared] == self._file.read(unit.body, compared)
+
+    def _gives(self, unit: Unit, rebuilder: Rebuilder) -> bool:
+        """Whether a rebuilder gives all of a member, and nothing else."""
+        inflation = Inflation(self._file.pieces(unit.body, unit.deflated), unit.size)
+        size = place = 0
+
+        def counted() -> Iterator[bytes]:
+            nonlocal size
+            for content in inflation:
+                size += len(content)
+                yield content
+
+        try:
+            for out in rebuilder.deflate(counted(), unit.deflated, self._programs.room):
+                if out != self._file.read(unit.body + place, len(out)):
+                    return False
+                place += len(out)
+        except (RebuilderError, zlib.error):
+            return False
+        whole = inflation.ended and inflation.taken == unit.deflated and size == unit.size
+        return whole and place == unit.deflated
+
+    def _zlib(self, unit: Unit) -> Way | None:
         others = [way for way in WAYS if way not in self._fitted and self._misses < MISSES]
         for way in (*self._fitted, *others):
             if self._fits(unit, way):

@@ -6,7 +6,7 @@ fetched and is not in the depot's cache goes to a temporary place, and with it a
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -22,8 +22,9 @@ from .depot import Depot
 from .exporting import check_places
 from .holding import Holding, in_folder, of_depot
 from .inflations import Inflations
-from .patching import difference, size_of
+from .patching import Difference, difference, size_of
 from .published import Reference, published_release, require
+from .reliance import probes_of, reliance
 from .scratch import scratch
 from .sealing import Effort, check_lock, check_same, lock_of, release_of, seal_in
 from .sources import Workshop
@@ -48,6 +49,8 @@ class Choice:
     """Bytes of the files that would cross, without metadata."""
     inside: Inflations
     """What of it would travel inflated."""
+    needs: tuple[str, ...] = ()
+    """Programs that the sites are not known to have, and that it would need there."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -98,6 +101,21 @@ def rehearse(
 
     def choices(holding: Holding) -> tuple[Choice, ...]:
         release = holding.release
+        relied = reliance(known)
+
+        def compared(bases: Sequence[Holding], rebuilders: Mapping[str, str]) -> Difference:
+            with scratch() as folder:
+                return difference(
+                    holding,
+                    bases,
+                    folder,
+                    level=effort.difference_level,
+                    workers=effort.threads,
+                    progress=progress,
+                    inflate=effort.inflate and relied.zlib,
+                    rebuilders=rebuilders,
+                )
+
         if since or known:
             ways = [bases_for(release, depot, state, since=since, sites=known)]
         else:
@@ -105,18 +123,12 @@ def rehearse(
         found = [Choice(base=(), size=size_of(holding), inside=Inflations())]
         for bases in ways:
             if bases:
-                with scratch() as folder:
-                    made = difference(
-                        holding,
-                        bases,
-                        folder,
-                        level=effort.difference_level,
-                        workers=effort.threads,
-                        progress=progress,
-                        inflate=effort.inflate,
-                    )
                 labels = tuple(base.release.label for base in bases)
+                made = compared(bases, relied.rebuilders)
                 found.append(Choice(base=labels, size=made.size, inside=made.inside))
+                if needs := tuple(made.inside.missed):
+                    made = compared(bases, {**relied.rebuilders, **probes_of(needs)})
+                    found.append(Choice(base=labels, size=made.size, inside=made.inside, needs=needs))
         return tuple(found)
 
     return tuple(_rehearsed(each, depot, state, choices, effort, progress) for each in wanted)

@@ -20,7 +20,7 @@ from sealift.listing import decode
 from sealift.manifest import ReleaseBlob, encode
 from sealift.names import visible
 from sealift.reading import bounded
-from sealift.receipt import RECEIPT_MAX, Statement
+from sealift.receipt import RECEIPT_MAX, Proof, Statement
 
 from .depot import Depot
 
@@ -55,6 +55,8 @@ class Known(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tru
     generation: int
     releases: tuple[ReleaseBlob, ...]
     """What it holds."""
+    rebuilders: tuple[Proof, ...] = ()
+    """What deflates there."""
     sent: tuple[Sent, ...] = ()
 
 
@@ -154,6 +156,7 @@ def _of(statement: Statement) -> Known:
         made=statement.made,
         generation=statement.generation,
         releases=statement.releases,
+        rebuilders=statement.rebuilders,
     )
 
 

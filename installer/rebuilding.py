@@ -223,7 +223,8 @@ def _carry_out(
 ) -> None:
     members = [member_of(bundle, "packs", pack) for pack in content.part.packs]
     numbered = (_Task(part, [(digests[number], lengths[number]) for number in _numbers(part)]) for part in brought)
-    with Aside(packs.folder) as aside, Crew(workers, _rebuilder(bundle, members, olds, aside)) as crew:
+    aside = Aside(packs.folder, packs.folder.parent)
+    with aside, Crew(workers, _rebuilder(bundle, members, olds, aside)) as crew:
         for batch in _batches(numbered):
             made: dict[int, _Made | list[Remade]] = {}
             for answers in crew.run(_runs(batch)):
@@ -301,7 +302,8 @@ def _rebuilder(bundle: Reader, members: Sequence[Member], olds: Sequence[Content
             if isinstance(task.part, Patch):
                 frame = _rebuilt(fetch(task.part), task.part, task.chunks, chunks, again)
                 return _Made(frame, task.part.size, hashlib.sha256(frame).hexdigest())
-            return remake(task.part, task.chunks, sizes, chunks, fetch, again, aside.place(position))
+            place, room = aside.place(position), aside.room(position)
+            return remake(task.part, task.chunks, sizes, chunks, fetch, again, place, room)
 
         sizes = [old.sizes for old in olds]
         while True:

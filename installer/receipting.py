@@ -10,6 +10,7 @@ from sealift.receipt import Running, Statement, content_of, sealed
 
 from .deployments import Deployments
 from .identity import public_key, site_key
+from .proving import proofs
 from .rebuilding import there
 from .site import Site
 from .store import Store
@@ -24,6 +25,7 @@ def receipt(site: Site, now: datetime) -> tuple[Statement, bytes]:
         TrustError: the site's key cannot be used.
         StoreError: the disk refuses, or another command is at work.
     """
+    deflating = proofs()
     with site.lock():
         key = site_key(site.path)
         state, store = site.state, Store(site.store)
@@ -41,5 +43,6 @@ def receipt(site: Site, now: datetime) -> tuple[Statement, bytes]:
             environments=tuple(
                 Running(environment=name, release=each.release, version=each.version) for name, each in running if each
             ),
+            rebuilders=deflating,
         )
         return statement, sealed(statement, key.sign(content_of(statement)))

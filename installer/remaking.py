@@ -10,6 +10,7 @@ from __future__ import annotations
 import contextlib
 import hashlib
 import os
+import shutil
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import NamedTuple
@@ -42,17 +43,28 @@ class Remade(NamedTuple):
 class Aside:
     """The files that workers write, each for one task of a batch; as a context, none of them stays."""
 
-    def __init__(self, folder: Path) -> None:
-        """Let them be in `folder`."""
+    def __init__(self, folder: Path, rooms: Path) -> None:
+        """Let them be in `folder`, and the rooms of programs in `rooms`, on the same disk."""
         self._folder = folder
+        self._rooms = rooms
 
     def __enter__(self) -> Aside:
+        self._sweep()
         return self
 
     def __exit__(self, *_: object) -> None:
+        self._sweep()
+
+    def _sweep(self) -> None:
         for left in self._folder.glob(f"{_NAME}*"):
             with contextlib.suppress(OSError):
                 left.unlink()
+        for room in self._rooms.glob(f"{_NAME}*"):
+            shutil.rmtree(room, ignore_errors=True)
+
+    def room(self, position: int) -> Path:
+        """The folder that a program may work in for the task of that position; it is not there."""
+        return self._rooms / f"{_NAME}{position}"
 
     def place(self, position: int) -> Path:
         """The file of the task of that position in its batch."""
@@ -84,6 +96,7 @@ def remake(
     fetch: Fetch,
     seal: Callable[[memoryview], bytes],
     place: Path,
+    room: Path,
 ) -> list[Remade]:
     """Make the chunks of a recipe, and write them as frames to `place`.
 
@@ -95,6 +108,7 @@ def remake(
         fetch: reads frames of the bundle.
         seal: compresses.
         place: the worker's file.
+        room: a folder that is not there, for a program that compresses.
 
     Raises:
         IntegrityError: something does not match its digest, or does not come out as the recipe says.
@@ -102,7 +116,7 @@ def remake(
     """
     made: list[Remade] = []
     with storing(place), open(place, "wb", opener=_opener) as out:
-        for numbers, content in _grouped(_checked(task, chunks, _material(task, sizes, reader, fetch))):
+        for numbers, content in _grouped(_checked(task, chunks, _material(task, sizes, reader, fetch), room)):
             frame = seal(memoryview(content))
             out.write(frame)
             made.append(Remade(len(frame), len(content), hashlib.sha256(frame).hexdigest(), _runs(numbers)))
@@ -120,9 +134,9 @@ def _material(task: Inflated, sizes: Sequence[Sequence[int]], reader: Chunks, fe
 
 
 def _checked(
-    task: Inflated, chunks: Sequence[tuple[bytes, int]], material: Iterator[bytes]
+    task: Inflated, chunks: Sequence[tuple[bytes, int]], material: Iterator[bytes], room: Path
 ) -> Iterator[tuple[int, bytes]]:
-    made = make(task.recipe, task.ways, material, [size for _, size in chunks])
+    made = make(task.recipe, task.ways, material, [size for _, size in chunks], room)
     for (digest, _), (number, content) in zip(chunks, made, strict=True):
         if hashlib.sha256(content).digest() != digest:
             raise IntegrityError(

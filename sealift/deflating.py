@@ -10,6 +10,7 @@ import hashlib
 import zlib
 from collections.abc import Iterable, Iterator
 from functools import cache
+from pathlib import Path
 from typing import NamedTuple
 
 PIECE = 256 << 10
@@ -31,6 +32,11 @@ class Way(NamedTuple):
     """The logarithm of the window's size, 9 to 15."""
 
     @property
+    def name(self) -> str:
+        """What deflates."""
+        return "zlib"
+
+    @property
     def known(self) -> bool:
         """Whether zlib knows it."""
         return 1 <= self.level <= 9 and 1 <= self.memory <= 9 and 0 <= self.strategy <= 4 and 9 <= self.window <= 15
@@ -38,6 +44,13 @@ class Way(NamedTuple):
     def deflater(self) -> zlib._Compress:
         """A raw deflater."""
         return zlib.compressobj(self.level, zlib.DEFLATED, -self.window, self.memory, self.strategy)
+
+    def deflate(self, content: Iterable[bytes | memoryview], size: int, room: Path) -> Iterator[bytes]:
+        """Yield the raw deflate stream of a content, in pieces. It needs neither its size nor a room."""
+        deflater = self.deflater()
+        for piece in content:
+            yield deflater.compress(piece)
+        yield deflater.flush()
 
 
 class Inflation:
@@ -89,9 +102,18 @@ def probe(way: Way) -> str:
 @cache
 def probed() -> bytes:
     """The content of the probe: words that come again at all distances, some more often than others."""
-    digests = b"".join(hashlib.sha256(b"sealift probe %d" % number).digest() for number in range(2048))
-    words = [digests[place : place + 2 + place % 11].hex().encode() for place in range(0, 8192, 16)]
-    text = b" ".join(
-        words[(digests[place] * digests[place + 1] >> 7) % len(words)] for place in range(0, len(digests) - 1, 2)
-    )
-    return text[:_PROBE]
+    noise = digests()
+    words = [noise[place : place + 2 + place % 11].hex().encode() for place in range(0, 8192, 16)]
+    pairs = (noise[place] * noise[place + 1] for place in range(0, len(noise) - 1, 2))
+    return b" ".join(words[(pair >> 7) % len(words)] for pair in pairs)[:_PROBE]
+
+
+@cache
+def digests() -> bytes:
+    """What the content of the probe is made of, 64 KiB that do not compress."""
+    return b"".join(hashlib.sha256(b"sealift probe %d" % number).digest() for number in range(2048))
+
+
+def probe_of_all() -> str:
+    """One digest for how this zlib deflates at all its levels, for a receipt."""
+    return hashlib.sha256("".join(probe(Way(level, 8, 0, 15)) for level in range(1, 10)).encode()).hexdigest()

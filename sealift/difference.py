@@ -26,7 +26,8 @@ from .errors import IntegrityError, MalformedError
 from .frame import FRAME_MAX
 from .index import Frame
 from .listing import Blob, ListingBlob, decode_line, lines
-from .recipe import WAYS_MAX, Recipe, Setting
+from .rebuilder import Rebuilder, RebuilderError
+from .recipe import WAYS_MAX, Recipe, Required, Setting
 from .tree import Entry, side_by_side
 
 KIND = "difference"
@@ -69,7 +70,7 @@ class Inflated:
 
     recipe: Recipe
     patches: tuple[Patch, ...]
-    ways: tuple[Way, ...]
+    ways: tuple[Way | Rebuilder, ...]
     """By the position of the setting."""
 
 
@@ -111,7 +112,7 @@ def checked(
         bases: bytes of each chunk of each base, by its number.
 
     Raises:
-        IntegrityError: a digest or a size does not match, or zlib deflates otherwise here.
+        IntegrityError: a digest or a size does not match, or zlib or a rebuilder deflates otherwise here.
         MalformedError: a frame overlaps, leaves a gap, or refers to what no base has.
     """
     frames = 0
@@ -131,6 +132,8 @@ def checked(
         for each in _lines(compressed, blob, admit):
             if isinstance(each, Setting):
                 _check_probe(each)
+            elif isinstance(each, Required):
+                _check_rebuilder(each)
             elif isinstance(each, Inflated):
                 for patch in each.patches:
                     charge(inside, of_reference(patch.size, sum(patch.window[1:])))
@@ -178,6 +181,24 @@ def _check_probe(setting: Setting) -> None:
         )
 
 
+def _check_rebuilder(required: Required) -> None:
+    """Refuse what needs a program that this machine has not, or that compresses otherwise than it did."""
+    name = required.rebuilder
+    hint = (
+        f"install the {name} that was here when the last receipt was made, "
+        "or ask for a bundle without it: sealift-bundle export --since, or --for with a new receipt"
+    )
+    try:
+        found = required.way.probe()
+    except RebuilderError as error:
+        raise IntegrityError(f"the bundle holds layers that only {name} rebuilds: {error}", hint=hint) from error
+    if found != required.probe:
+        raise IntegrityError(
+            f"the bundle holds layers that only another {name} than that of this machine can rebuild",
+            hint=hint,
+        )
+
+
 def outline(compressed: bytes, blob: ListingBlob) -> Iterator[Patch | Inflated]:
     """Yield what a difference brings whose bases are not at hand; only its form is checked.
 
@@ -185,26 +206,30 @@ def outline(compressed: bytes, blob: ListingBlob) -> Iterator[Patch | Inflated]:
         IntegrityError: a digest or a size does not match.
         MalformedError: it is no difference.
     """
-    return (each for each in _lines(compressed, blob) if not isinstance(each, Setting))
+    return (each for each in _lines(compressed, blob) if not isinstance(each, Setting | Required))
 
 
 def _lines(
     compressed: bytes, blob: ListingBlob, admit: Callable[[Recipe], None] = lambda recipe: None
-) -> Iterator[Patch | Setting | Inflated]:
+) -> Iterator[Patch | Setting | Required | Inflated]:
     """The lines of a difference; each recipe with its frames, once `admit` did not refuse it."""
-    ways: list[Way] = []
+    ways: list[Way | Rebuilder] = []
+    rebuilders: dict[int, Rebuilder] = {}
     listed = lines(compressed, blob, KIND)
     for line in listed:
-        if line.startswith(b'{"level"'):
-            setting = _decoded(line, Setting)
+        if line.startswith((b'{"level"', b'{"rebuilder"')):
+            setting: Setting | Required
+            setting = _decoded(line, Setting) if line.startswith(b'{"level"') else _decoded(line, Required)
             setting.check()
-            if len(ways) == WAYS_MAX:
-                raise MalformedError(f"a difference deflates in more than {WAYS_MAX} ways")
+            if len(ways) == WAYS_MAX or setting.way in rebuilders.values():
+                raise MalformedError(f"a difference deflates in more than {WAYS_MAX} ways, or names a rebuilder twice")
+            if isinstance(setting, Required):
+                rebuilders[len(ways)] = setting.way
             ways.append(setting.way)
             yield setting
         elif line.startswith(b'{"makes"'):
             recipe = _decoded(line, Recipe)
-            recipe.check_form(len(ways))
+            recipe.check_form(len(ways), rebuilders)
             admit(recipe)
             patches = tuple(_patch(each) for each in islice(listed, recipe.frames))
             if any(patch.chunks or patch.reference for patch in patches) or len(patches) != recipe.frames:

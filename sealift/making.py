@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import zlib
 from collections.abc import Iterable, Iterator, Sequence
+from pathlib import Path
 
 from .deflating import Inflation, Way
 from .errors import IntegrityError
 from .index import HOLE
+from .rebuilder import Rebuilder
 from .recipe import Recipe
 from .stretch import PIECE, Stretch
 
@@ -71,7 +73,7 @@ def _unfit() -> IntegrityError:
 
 
 def make(
-    recipe: Recipe, ways: Sequence[Way], material: Iterable[bytes], sizes: Iterable[int]
+    recipe: Recipe, ways: Sequence[Way | Rebuilder], material: Iterable[bytes], sizes: Iterable[int], room: Path
 ) -> Iterator[tuple[int, bytes]]:
     """Yield the number and the content of each chunk that a recipe makes; nobody has checked its digest.
 
@@ -80,11 +82,13 @@ def make(
         ways: how it deflates, by the position of the setting.
         material: all of it, in any pieces.
         sizes: bytes of each chunk, in order.
+        room: a folder that does not exist, for a rebuilder to work in.
 
     Raises:
-        IntegrityError: a member does not deflate to as many bytes as the recipe says.
+        IntegrityError: a member does not deflate to as many bytes as the recipe says, or a rebuilder fails.
+        StoreError: the disk refuses a rebuilder's files.
     """
-    made = _made(recipe, ways, material)
+    made = _made(recipe, ways, material, room)
     held = bytearray()
     remaining = iter(sizes)
 
@@ -106,27 +110,23 @@ def make(
             yield number, b"".join(take(next(remaining)))
 
 
-def _made(recipe: Recipe, ways: Sequence[Way], material: Iterable[bytes]) -> Iterator[bytes]:
+def _made(recipe: Recipe, ways: Sequence[Way | Rebuilder], material: Iterable[bytes], room: Path) -> Iterator[bytes]:
     flow = _Flow(material)
     for piece in recipe.pieces:
         if len(piece) == 1:
             yield from flow.take(piece[0])
             continue
         size, left, setting = piece
-        deflater = ways[setting].deflater()
-        for content in flow.take(size):
-            out = deflater.compress(content)
+        for out in ways[setting].deflate(flow.take(size), left, room):
             left -= len(out)
             if left < 0:
                 break
             yield out
-        out = deflater.flush() if left >= 0 else b""
-        if left != len(out):
+        if left:
             raise IntegrityError(
-                "a compressed file does not come out as it was: zlib deflates otherwise here",
+                f"a compressed file does not come out as it was: {ways[setting].name} deflates otherwise here",
                 hint="ask for a bundle that was exported with --no-inflate, or for the whole release",
             )
-        yield out
 
 
 class _Flow:

@@ -30,7 +30,15 @@ class Running(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=T
     version: str
 
 
-class Statement(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+class Proof(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """What deflates at a site, and what it makes of the content of the probe."""
+
+    name: Annotated[str, Meta(pattern="^[a-z][a-z0-9-]{0,31}$")]
+    """`zlib`, or a rebuilder (see `sealift.rebuilder`)."""
+    probe: _Hex
+
+
+class Statement(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True, omit_defaults=True):
     """What a site says."""
 
     format: int
@@ -48,6 +56,8 @@ class Statement(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields
     releases: tuple[ReleaseBlob, ...]
     """What it holds whole, in the order in which it came."""
     environments: tuple[Running, ...]
+    rebuilders: Annotated[tuple[Proof, ...], Meta(max_length=32)] = ()
+    """What deflates here. A receipt of an older installer says nothing of it."""
 
     @property
     def fingerprint(self) -> str:

@@ -10,7 +10,7 @@ Whatever a recipe says, it costs no more than a fixed multiple of the chunks tha
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Container, Iterable, Iterator, Sequence
 
 import msgspec
 
@@ -19,11 +19,16 @@ from .deflating import Way
 from .digest import check_form
 from .errors import MalformedError
 from .index import HOLE
+from .rebuilder import Rebuilder
 
 RATIO = 128
 """How many times as large as its deflated form a member may be, beside `SLACK`."""
 SLACK = 1 << 10
 """Bytes that a member may be larger than that."""
+LAYER_RATIO = 32
+"""The same for a member that a rebuilder compresses: all of it lies on a disk of the site meanwhile."""
+LAYER_MIN = 64 << 10
+"""Bytes of the deflated form from which on a rebuilder compresses a member: each is a run of a program."""
 OLD_RATIO = 16
 """How many times as much old material as material there may be."""
 WAYS_MAX = 64
@@ -36,6 +41,11 @@ FRAMES_MAX = 1 << 16
 """Frames of a recipe at most."""
 FRAME_MIN = 64 << 10
 """Bytes of material for each frame at least, but for one of them."""
+
+
+def fit_for_rebuilder(size: int, deflated: int) -> bool:
+    """Whether a reader lets a rebuilder compress a member of so many bytes to so many."""
+    return deflated >= LAYER_MIN and size <= LAYER_RATIO * deflated
 
 
 class Setting(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -60,6 +70,31 @@ class Setting(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=T
         """
         if not self.way.known:
             raise MalformedError("the difference deflates in a way that zlib does not know")
+        check_form(self.probe, "a probe")
+
+
+class Required(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """The line of a difference that says which rebuilder deflates members, and what it must make of the probe."""
+
+    rebuilder: str
+    probe: str
+
+    @property
+    def way(self) -> Rebuilder:
+        """The rebuilder."""
+        return Rebuilder(self.rebuilder)
+
+    def check(self) -> None:
+        """Refuse what is no rebuilder.
+
+        Raises:
+            MalformedError: it is none.
+        """
+        if not self.way.known:
+            raise MalformedError(
+                "the difference names a program to compress with that this reader does not know",
+                hint="install a newer sealift here, or ask for a bundle that was exported with --since",
+            )
         check_form(self.probe, "a probe")
 
 
@@ -122,11 +157,12 @@ class Recipe(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
         self._check_chunks(sizes, seen)
         self._check_old(bases)
 
-    def check_form(self, settings: int) -> None:
+    def check_form(self, settings: int, rebuilders: Container[int] = ()) -> None:
         """Refuse what needs no release to be seen as wrong.
 
         Args:
             settings: how many settings there are.
+            rebuilders: which of them are of a rebuilder.
 
         Raises:
             MalformedError: a piece has no known form, or would inflate without bound.
@@ -142,6 +178,8 @@ class Recipe(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
                 raise MalformedError("a recipe has a piece of no known form")
             if len(piece) == 3 and piece[0] > RATIO * piece[1] + SLACK:
                 raise MalformedError(f"a recipe deflates to less than one part in {RATIO}")
+            if len(piece) == 3 and piece[2] in rebuilders and not fit_for_rebuilder(piece[0], piece[1]):
+                raise MalformedError("a recipe has a program compress less, or to less, than a reader lets it")
         for piece in self.old:
             if len(piece) not in (2, 3) or piece[0] < 0 or min(piece[1:]) < 1:
                 raise MalformedError("a recipe has old material of no known form")

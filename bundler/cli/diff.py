@@ -21,7 +21,7 @@ from sealift.cli import (
     workers,
 )
 
-from .inflated import inflated_document, inflated_line
+from .inflated import inside_document, inside_lines
 from .options import anchor_options
 
 LEVEL = 9
@@ -91,11 +91,10 @@ def diff(
         document["difference"] = {
             "size": carried.size,
             "artifacts": totals,
-            "inflated": (inflated := inflated_document(carried.inside)),
+            **inside_document(carried.inside),
         }
         by_artifact = [f"{name}: {size(total)} to carry" for name, total in totals.items()]
-        if line := inflated_line(inflated):
-            by_artifact.append(line)
+        by_artifact += inside_lines(carried.inside)
         by_artifact.append(f"{size(carried.size)} to carry in all, with the lists of what changed")
     rows = [
         (

@@ -27,7 +27,7 @@ from sealift.cli import (
 from sealift.errors import UsageError
 from sealift.names import file_stem, label_in
 
-from .inflated import inflated_document, inflated_line
+from .inflated import inflated_line, inside_document, inside_lines
 from .options import depot_option, source_date_epoch, warn_of_unsafe
 
 if TYPE_CHECKING:
@@ -42,7 +42,7 @@ if TYPE_CHECKING:
     from ..exporting import Exported
     from ..patching import Difference
     from ..published import Reference
-    from ..rehearsing import Rehearsed
+    from ..rehearsing import Choice, Rehearsed
     from ..spec import Spec
 
 FAST_DIFFERENCE, SMALL_DIFFERENCE = 3, 9
@@ -228,7 +228,7 @@ def _difference_document(difference: Difference | None) -> dict[str, object]:
             "left_out_bytes": difference.left_out,
             "new_bytes": difference.carried,
             "referring_bytes": difference.referring,
-            "inflated": inflated_document(difference.inside),
+            **inside_document(difference.inside),
         }
     }
 
@@ -243,7 +243,8 @@ def _rehearsed_document(rehearsed: Sequence[Rehearsed]) -> dict[str, object]:
                     {
                         "base": list(choice.base),
                         "size": choice.size,
-                        **({"inflated": inflated_document(choice.inside)} if choice.base else {}),
+                        **(inside_document(choice.inside) if choice.base else {}),
+                        **({"needs": list(choice.needs)} if choice.needs else {}),
                     }
                     for choice in each.choices
                 ],
@@ -277,18 +278,21 @@ def _rehearsed_text(rehearsed: Sequence[Rehearsed]) -> str:
     choices = [
         (
             each.release.label,
-            "since " + ", ".join(choice.base) if choice.base else "whole",
+            _way(choice),
             size(choice.size),
-            *(
-                [inflated_line(inflated_document(choice.inside))]
-                if any(one.inside.archives for one in each.choices)
-                else []
-            ),
+            *([inflated_line(choice.inside)] if any(one.inside.archives for one in each.choices) else []),
         )
         for each in rehearsed
         for choice in each.choices
     ]
     return f"{table(rows)}\n\nwhat would cross:\n{table(choices, right=(2,))}\n\nnothing was written"
+
+
+def _way(choice: Choice) -> str:
+    if not choice.base:
+        return "whole"
+    needs = f", if the receipts of the sites prove {' and '.join(choice.needs)}" if choice.needs else ""
+    return f"since {', '.join(choice.base)}{needs}"
 
 
 def _rows(release: Release, remark: str) -> list[tuple[str, ...]]:
@@ -314,8 +318,7 @@ def _difference_lines(made: Exported) -> list[str]:
                 f"{each.release.label} is a difference to {base}: {size(each.difference.left_out)} left out, "
                 f"{size(each.difference.carried)} of new content in {size(each.difference.size)}"
             )
-            if said := inflated_line(inflated_document(each.difference.inside)):
-                lines.append(said)
+            lines += inside_lines(each.difference.inside)
         elif made.asked:
             lines.append(f"{each.release.label} is whole: the sites hold no release of that name in common")
     return lines

@@ -11,7 +11,7 @@ import click
 
 from sealift.cli import command, count, emit, json_option, safe, size, table, utc_now
 
-from .inflated import inflated_document, inflated_line
+from .inflated import inside_document, inside_lines
 from .options import anchor_options
 
 if TYPE_CHECKING:
@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from sealift.tree import Entry
 
     from ..holding import Holding
+    from ..inflations import Inflations
 
 
 @command(
@@ -120,7 +121,7 @@ def _document(held: Holding, shown: _Shown) -> dict[str, Any]:
         "manifest": held.part.release.sha256,
         "published": held.published,
         "artifacts": artifacts,
-        **_difference(held),
+        **_difference(held)[0],
         "packs": [{"sha256": pack.sha256, "length": pack.length} for pack in held.part.packs],
         "hooks": {
             "before-switch": [list(hook.run) for hook in held.release.hooks.before_switch],
@@ -144,21 +145,24 @@ def _statement(held: Holding) -> Statement | None:
     return None if content is None else provenance.parse(content, f"the provenance of {held.release.label}")
 
 
-def _difference(held: Holding) -> dict[str, Any]:
-    """What a difference leaves out and refers to; nothing of a whole release."""
+def _difference(held: Holding) -> tuple[dict[str, Any], Inflations]:
+    """What a difference leaves out and refers to, and what of it travels inflated; nothing of a whole release."""
     from sealift.difference import Inflated
+    from sealift.rebuilder import Rebuilder
 
     from ..inflations import Inflations
 
-    if not held.part.base:
-        return {}
     inside = Inflations()
+    if not held.part.base:
+        return {}, inside
     fresh = referring = 0
     references = [0] * len(held.part.base)
     for each in held.brought():
         if isinstance(each, Inflated):
             size, runs = each.recipe.size, each.recipe.source
-            inside = inside.plus(size, each.recipe.deflated, sum(patch.length for patch in each.patches))
+            used = {each.ways[piece[2]] for piece in each.recipe.pieces if len(piece) == 3}
+            rebuilders = [way.name for way in used if isinstance(way, Rebuilder)]
+            inside = inside.plus(size, each.recipe.deflated, sum(patch.length for patch in each.patches), rebuilders)
         else:
             size, runs = each.size, each.reference
         fresh += size
@@ -166,7 +170,7 @@ def _difference(held: Holding) -> dict[str, Any]:
         for base, _, number in runs:
             if 0 <= base < len(references):
                 references[base] += number
-    return {
+    document = {
         "difference": {
             "base": [
                 {"name": base.name, "version": base.version, "manifest": base.sha256, "chunks_referred_to": number}
@@ -175,9 +179,10 @@ def _difference(held: Holding) -> dict[str, Any]:
             "left_out_bytes": max(0, sum(artifact.bytes for artifact in held.release.artifacts) - fresh),
             "new_bytes": fresh,
             "referring_bytes": referring,
-            "inflated": inflated_document(inside),
+            **inside_document(inside),
         }
     }
+    return document, inside
 
 
 def _entry(entry: Entry) -> dict[str, object]:
@@ -206,7 +211,8 @@ def _text(held: Holding, shown: _Shown) -> str:
         f"content packed to {size(packed)} in {count(len(held.part.packs), 'pack')}",
         table(artifacts, header=("artifact", "kind", "files", "size", "digest"), right=(2, 3)),
     ]
-    if left := _difference(held).get("difference"):
+    document, inside = _difference(held)
+    if left := document.get("difference"):
         bases = [
             f"{base['name']}@{base['version']} ({count(base['chunks_referred_to'], 'reference')})"
             for base in left["base"]
@@ -216,8 +222,7 @@ def _text(held: Holding, shown: _Shown) -> str:
             f"leaves out {size(left['left_out_bytes'])} of {size(left['left_out_bytes'] + left['new_bytes'])}; "
             f"{size(left['referring_bytes'])} of the new content is compressed against what the site holds",
         ]
-        if inside := inflated_line(left["inflated"]):
-            lines.append(inside)
+        lines += inside_lines(inside)
     for moment, hooks in (("before", held.release.hooks.before_switch), ("after", held.release.hooks.after_switch)):
         lines += [f"hook {moment} the switch: {safe(' '.join(hook.run))}" for hook in hooks]
     if values := held.release.values:

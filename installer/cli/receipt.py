@@ -45,9 +45,11 @@ def receipt(folder: Path, out: Path | None, as_json: bool) -> None:
         "fingerprint": statement.fingerprint,
         "generation": statement.generation,
         "releases": [f"{each.name}@{each.version}" for each in statement.releases],
+        "rebuilders": [{"name": each.name, "probe": each.probe} for each in statement.rebuilders],
     }
     text = (
         f"wrote {safe(str(path))}: {safe(statement.site)} holds {count(len(statement.releases), 'release')}\n"
+        f"it compresses with {', '.join(each.name for each in statement.rebuilders)}\n"
         f"fingerprint of the site's key {statement.fingerprint}"
     )
     emit(document, as_json, text)

@@ -1,10 +1,11 @@
 """The corpora of the benchmark: real files from pinned wheels, at two dates, built once.
 
 A is many small files, B is large binaries, both unpacked; C is a wheelhouse of files that are already compressed.
+D is an image of three layers, whose base Debian's own updates change, so it is other bytes on another day.
 A corpus is `<folder>/<letter>/<version>`. It appears under that name only when it is whole, and it is accepted only
 with the number of files and bytes that its pins have always given.
 
-Run by itself it builds what is named, or all six: `corpora.py FOLDER [A/v1 …]`.
+Run by itself it builds what is named, or all eight: `corpora.py FOLDER [A/v1 …]`.
 """
 
 from __future__ import annotations
@@ -43,14 +44,14 @@ class Corpus:
     """Whether the wheels are unpacked, one folder each, or kept as they are."""
     files: int
     size: int
-    """The sum of the lengths of all files, in bytes."""
+    """The sum of the lengths of all files, in bytes; 0 where that is not the same everywhere."""
 
     @property
     def name(self) -> str:
         return f"{self.letter}/{self.version}"
 
 
-SMALL, LARGE, WHEELS = "many small files", "large binaries", "a wheelhouse"
+SMALL, LARGE, WHEELS, IMAGE = "many small files", "large binaries", "a wheelhouse", "layers of an image"
 CORPORA = {
     corpus.name: corpus
     for corpus in (
@@ -60,6 +61,8 @@ CORPORA = {
         Corpus(letter="B", version="v2", what=LARGE, unpacked=True, files=3371, size=603355115),
         Corpus(letter="C", version="v1", what=WHEELS, unpacked=False, files=108, size=232314560),
         Corpus(letter="C", version="v2", what=WHEELS, unpacked=False, files=108, size=233091937),
+        Corpus(letter="D", version="v1", what=IMAGE, unpacked=False, files=7, size=0),
+        Corpus(letter="D", version="v2", what=IMAGE, unpacked=False, files=7, size=0),
     )
 }
 
@@ -71,10 +74,12 @@ def ensure(corpus: Corpus, folder: Path, say: Say) -> Path:
         CorpusError: the wheels could not be fetched, or the tree is not the one that the pins give.
     """
     tree = folder / corpus.letter / corpus.version
-    if not tree.is_dir():
+    if not tree.is_dir() and corpus.what == IMAGE:
+        _build_image(folder, say)
+    elif not tree.is_dir():
         _build(corpus, folder, tree, say)
     files, size = measure(tree)
-    if (files, size) != (corpus.files, corpus.size):
+    if (files, size) != (corpus.files, corpus.size or size):
         raise CorpusError(
             f"{tree} holds {files} files of {size} bytes, not {corpus.files} of {corpus.size}: "
             "delete it, and it is built again"
@@ -125,6 +130,16 @@ def _build(corpus: Corpus, folder: Path, tree: Path, say: Say) -> None:
             with zipfile.ZipFile(wheel) as archive:
                 archive.extractall(partial / wheel.name.split("-")[0].lower())
     partial.rename(tree)
+
+
+def _build_image(folder: Path, say: Say) -> None:
+    """Make both layouts, of corpora that are built first if they are not there."""
+    say(f"building corpus D ({IMAGE}) in {folder}, once: as root, with debootstrap and umoci")
+    for name in ("A/v1", "A/v2", "B/v1"):
+        ensure(CORPORA[name], folder, say)
+    script = Path(__file__).with_name("make-image.sh")
+    if subprocess.run([script, folder], stdout=subprocess.DEVNULL, check=False).returncode:
+        raise CorpusError("could not make an image: the output above says why")
 
 
 def _fetch(pins: Path, wheels: Path, *, newer_platforms: bool) -> None:

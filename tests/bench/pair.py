@@ -22,7 +22,7 @@ from measure import CommandError, sampled, timed
 from patchers import Patcher, patchers
 from results import CROSSING_HEADS, Crossing
 
-PACKAGES = ("casync", "borgbackup", "restic", "xdelta3")
+PACKAGES = ("casync", "borgbackup", "restic", "xdelta3", "skopeo", "umoci")
 
 
 def cross(tool: Patcher, old: Path, new: Path, ground: Ground, *, memory: bool = True) -> Crossing:
@@ -89,9 +89,9 @@ def crossings(
     return rows, whole
 
 
-def installed(programs: Path) -> list[Patcher]:
-    """All tools, after an attempt to install those that are not here."""
-    tools = patchers(programs)
+def installed(programs: Path, *, layers: bool) -> list[Patcher]:
+    """All tools, after an attempt to install those that are not here; for layers, Sealift by a receipt too."""
+    tools = patchers(programs, layers=layers)
     if any(tool.missing() for tool in tools):
         peers.install(PACKAGES)
     return tools
@@ -103,11 +103,12 @@ def main() -> int:
     parser.add_argument("old", type=Path)
     parser.add_argument("new", type=Path)
     parser.add_argument("--tools", metavar="NAME,…", help="those whose names begin so (all)")
+    parser.add_argument("--layers", action="store_true", help="also by a receipt, which proves what rebuilds layers")
     build = Path(__file__).resolve().parents[2] / "build"
     parser.add_argument("--scratch", type=Path, default=build / "bench", help="disk, where memory does not do")
     parser.add_argument("--bin", type=Path, default=Path(sys.executable).parent, help="where Sealift's programs are")
     options = parser.parse_args()
-    tools = installed(options.bin)
+    tools = installed(options.bin, layers=options.layers)
     if options.tools:
         names = tuple(options.tools.split(","))
         tools = [tool for tool in tools if tool.name.startswith(names)]

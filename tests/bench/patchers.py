@@ -51,6 +51,8 @@ class Sealift:
     programs: Path
     name: str = "sealift"
     options: tuple[str, ...] = ()
+    receipt: bool = False
+    """Whether the depot learns by a receipt what the site holds, and which programs compress there."""
 
     def missing(self) -> str | None:
         return next((each for each in ("sealift-bundle",) if not os.access(self.programs / each, os.X_OK)), None)
@@ -68,10 +70,21 @@ class Sealift:
         )
         for command in self._install(at, "1.0.0"):
             output(command)
+        if self.receipt:
+            file = at / "site.receipt"
+            said = json.loads(
+                output(self._run("sealift-install", "receipt", "--site", at / "site", "--out", file, "--json"))
+            )
+            output(
+                self._run(
+                    "sealift-bundle", "site", file, f"--fingerprint={said['fingerprint']}", "--depot", at / "depot"
+                )
+            )
 
     def make(self, new: Path, at: Path) -> Command:
         self._spec(at, "2.0.0", new)
-        return self._export(at, "2.0.0", "--since", "bench@1.0.0", *self.options)
+        base = ("--for", at / "site.receipt") if self.receipt else ("--since", "bench@1.0.0")
+        return self._export(at, "2.0.0", *base, *self.options)
 
     def size(self, at: Path) -> int:
         return (at / "2.0.0.sealift").stat().st_size
@@ -97,7 +110,7 @@ class Sealift:
         text = f"release: bench\nversion: {version}\nartifacts:\n  tree:\n    source: path\n    path: {tree}\n"
         (at / f"{version}.yaml").write_text(text)
 
-    def _export(self, at: Path, version: str, *more: str) -> Command:
+    def _export(self, at: Path, version: str, *more: str | Path) -> Command:
         files = (at / f"{version}.yaml", "--depot", at / "depot", "--out", at / f"{version}.sealift")
         return self._run("sealift-bundle", "export", *files, "--unsafe-no-passphrase", *more)
 
@@ -244,9 +257,10 @@ class Repository:
         return Command(argv=["restic", *options, *argv], cwd=cwd, env={"RESTIC_PASSWORD": "bench"})
 
 
-def patchers(programs: Path) -> list[Patcher]:
-    """All of them, this build first."""
+def patchers(programs: Path, *, layers: bool = False) -> list[Patcher]:
+    """All of them, this build first; for layers, by a receipt before all."""
     return [
+        *([Sealift(programs=programs, name="sealift --for a receipt", receipt=True)] if layers else []),
         Sealift(programs=programs),
         Sealift(programs=programs, name="sealift --fast", options=("--fast",)),
         XDELTA,

@@ -90,7 +90,7 @@ def _run(bench: Bench, letters: Sequence[str], rows: Sequence[str], folder: Path
             works.tenfold(bench, letter, tree)
         if "differences" in rows:
             new = ensure(CORPORA[f"{letter}/v2"], folder, bench.say)
-            tools = pair.installed(bench.sealift.programs)
+            tools = pair.installed(bench.sealift.programs, layers=letter == "D")
             found, whole = pair.crossings(tools, tree, new, bench.ground, bench.say)
             bench.results.crossings += [(letter, each) for each in found]
             bench.results.failed |= not whole
@@ -129,7 +129,9 @@ def _options() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--pairs", type=_count, metavar="N", help="pairs that count, after a warm-up (5; 3 if quick)")
     parser.add_argument("--peers-pairs", type=_count, default=2, metavar="N", help="rounds of the peers (2)")
-    parser.add_argument("--only", type=_Some("A", "B", "C"), metavar="A,B", help="corpora (A,B,C)")
+    parser.add_argument(
+        "--only", type=_Some("A", "B", "C", "D"), metavar="A,B", help="corpora (A,B,C; D for differences alone)"
+    )
     parser.add_argument("--rows", type=_Some(*ROWS), metavar="ROW,…", help=f"of {', '.join(ROWS)} (all)")
     parser.add_argument(
         "--quick", action="store_true", help="corpus A, three pairs, no peers, nothing ten times as large"

@@ -19,7 +19,7 @@ from bundler.archives import units
 from bundler.coding import Coded, Coder
 from bundler.inflating import Plan, frames, plan
 from bundler.inside import Asked, parcel
-from bundler.proving import MISSES, WAYS, Prover
+from bundler.proving import MISSES, WAYS, Programs, Prover
 from sealift.content import Chunks, Content
 from sealift.difference import REFERENCE_MAX, REFERENCE_MIN, Patch, content_of
 from sealift.errors import IntegrityError
@@ -50,7 +50,12 @@ def stretch(content: bytes, size: int = 1 << 16) -> Stretch:
 
 
 def planned(
-    new: bytes, old: bytes | None = None, *, size: int = 1 << 16, wanted: list[bool] | None = None
+    new: bytes,
+    old: bytes | None = None,
+    *,
+    size: int = 1 << 16,
+    wanted: list[bool] | None = None,
+    programs: Programs | None = None,
 ) -> Plan | None:
     """The plan of an archive that is cut into chunks of a size."""
     sizes = [len(each) for each in cut(new, size)]
@@ -60,6 +65,7 @@ def planned(
         sizes,
         wanted or [True] * len(sizes),
         None if old is None else stretch(old),
+        programs or Programs(),
     )
 
 
@@ -114,7 +120,7 @@ def crossed(new: bytes, old: bytes | None, *, size: int, wanted: list[bool]) -> 
             window=frame.window,
         )
         material.append(content_of(patch, frame.content, window))
-    out = list(make(recipe, found.ways, material, [sizes[number] for number in recipe.numbers()]))
+    out = list(make(recipe, found.ways, material, [sizes[number] for number in recipe.numbers()], Path()))
     assert [number for number, _ in out] == [number for number, want in enumerate(wanted) if want]
     assert all(content == chunks[number] for number, content in out)
     return sum(len(frame.content) for frame in made), recipe.size
@@ -325,11 +331,11 @@ def test_proving_gives_up_on_an_archive_of_another_library() -> None:
     """Where no way fitted for the first members, the rest is not tried in all ways."""
     members = [Packed(name=f"{number}", content=prose(number, 3000), strategy=2) for number in range(MISSES + 3)]
     content = zipped(members)
-    prover = Prover(stretch(content))
+    prover = Prover(stretch(content), Programs())
     parts = [unit for unit in units(stretch(content)) or () if unit.deflated]
     assert [prover.way(unit) for unit in parts] == [None] * len(parts)
     fine = zipped([Packed(name="a", content=prose(1, 3000))])
-    assert Prover(stretch(fine)).way((units(stretch(fine)) or ())[0]) == WAYS[0]
+    assert Prover(stretch(fine), Programs()).way((units(stretch(fine)) or ())[0]) == WAYS[0]
 
 
 @pytest.mark.parametrize(("step", "travels"), [(1, True), (2, False)], ids=["one run", "many runs"])
@@ -342,5 +348,5 @@ def test_an_old_archive_in_more_runs_than_a_reader_takes(tmp_path: Path, step: i
     for content, chunks in zip(contents, shelf.contents, strict=True):
         content.sizes.extend(map(len, chunks))
     asked = Asked([*range(len(news))], [True] * len(news), 0, [step * number for number in range(len(olds))])
-    made = parcel(asked, contents, cast("Chunks", shelf), tmp_path, Coder(3).code)
+    made = parcel(asked, contents, cast("Chunks", shelf), tmp_path, Coder(3).code, Programs())
     assert (made is not None) == travels

@@ -1,0 +1,208 @@
+"""Programs that compress at the site: a bundle names one of a closed list, and no more; what it gives is checked."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+from archives import edited, prose
+from layers import compressed, tarred
+from registries import need
+from spoiling import Lines, refused, spoil
+from worlds import NOW, Connected, Isolated
+
+from bundler import sites
+from installer import remaking
+from installer.receipting import receipt
+from sealift import rebuilder
+from sealift.errors import IntegrityError, MalformedError, SealiftError
+
+Line = dict[str, Any]
+REQUIRED, RECIPE, FRAME = 0, 1, 2
+
+
+@pytest.fixture(scope="session")
+def layers(tmp_path_factory: pytest.TempPathFactory) -> tuple[bytes, bytes]:
+    """A layer of umoci's, and its next version."""
+    folder = tmp_path_factory.mktemp("layers")
+    files = {f"{number}.py": prose(number, 60_000) for number in range(10)}
+    newer = {name: edited(content) for name, content in files.items()}
+    return compressed("umoci", tarred(files), folder / "1"), compressed("umoci", tarred(newer), folder / "2")
+
+
+@pytest.fixture
+def isolated(connected: Connected, enroll: Callable[[Connected, str], Isolated]) -> Isolated:
+    """A site that trusts the depot of `connected`."""
+    return enroll(connected, "site")
+
+
+@pytest.fixture
+def forged(
+    connected: Connected, isolated: Isolated, monkeypatch: pytest.MonkeyPatch, layers: tuple[bytes, bytes]
+) -> Callable[[int, Callable[[Line], object]], Path]:
+    """Makes a difference with a newer layer, for the site's receipt, whose lines are changed before they are signed."""
+    isolated.admit(connected.bundle("1.0.0", {"blob": layers[0], "same": b"same"}))
+    statement, _ = receipt(isolated.site, NOW)
+    with connected.depot.lock():
+        sites.introduce(connected.depot, statement, statement.fingerprint)
+
+    def make(which: int, change: Callable[[Line], object]) -> Path:
+        def changed(lines: Lines) -> Lines:
+            assert [next(iter(line)) for line in lines] == ["rebuilder", "makes", "pack"]
+            change(lines[which])
+            return lines
+
+        spoil(monkeypatch, index=changed)
+        return connected.bundle("1.1.0", {"blob": layers[1], "same": b"same"}, receipts=[statement])
+
+    return make
+
+
+Forged = Callable[[int, Callable[[Line], object]], Path]
+
+
+def untouched(line: Line) -> None:
+    """Change nothing."""
+
+
+def test_an_honest_one_is_admitted(isolated: Isolated, forged: Forged, layers: tuple[bytes, bytes]) -> None:
+    """Unspoilt, the same way of making a bundle gives one that is taken: what is refused below is the spoiling."""
+    isolated.admit(forged(RECIPE, untouched))
+    isolated.apply("1.1.0")
+    assert (isolated.srv / "current" / "blob").read_bytes() == layers[1]
+
+
+@pytest.mark.parametrize(
+    ("which", "change", "match"),
+    [
+        (REQUIRED, lambda line: line.update(rebuilder="sh"), "a program to compress with that this reader does not"),
+        (REQUIRED, lambda line: line.update(rebuilder="/usr/bin/umoci"), "a program to compress with that this reader"),
+        (REQUIRED, lambda line: line.update(rebuilder="../umoci"), "a program to compress with that this reader"),
+        (REQUIRED, lambda line: line.update(rebuilder=["umoci", "rm"]), "a line of a difference is malformed"),
+        (REQUIRED, lambda line: line.update(command="rm"), "a line of a difference is malformed"),
+        (REQUIRED, lambda line: line.update(level=9), "a line of a difference is malformed"),
+        (REQUIRED, lambda line: line.update(probe="x"), "no sha-256 digest"),
+        (REQUIRED, lambda line: line.pop("probe"), "a line of a difference is malformed"),
+        (RECIPE, lambda line: line["pieces"][1].__setitem__(1, 60_000), "has a program compress less"),
+        (RECIPE, lambda line: line["pieces"][1].__setitem__(0, 9_999_999), "has a program compress less"),
+        (RECIPE, lambda line: line["pieces"][1].__setitem__(0, 1 << 50), "less than one part in 128"),
+        (RECIPE, lambda line: line["pieces"].extend([line["pieces"][1]] * 1000), "does not make the bytes of"),
+        (RECIPE, lambda line: line["pieces"][1].__setitem__(2, 1), "a piece of no known form"),
+    ],
+    ids=["a shell", "a path", "a path upwards", "a command line", "a command", "a level", "no probe", "without probe",
+         "a layer of few bytes", "a disk full", "without bound", "again and again", "another setting"],
+)  # fmt: skip
+def test_a_recipe_that_asks_for_more_than_a_program_of_the_list(
+    isolated: Isolated, forged: Forged, monkeypatch: pytest.MonkeyPatch, which: int, change: Callable[[Line], object],
+    match: str,
+) -> None:  # fmt: skip
+    """67: no name, path, word or number of a bundle makes a site run anything else, or more than it lets itself."""
+    bundle = forged(which, change)
+
+    def runs(*_: object) -> None:
+        pytest.fail("a layer was rebuilt")
+
+    monkeypatch.setattr(remaking, "remake", runs)
+    refused(isolated, bundle, MalformedError, match)
+
+
+def test_a_rebuilder_that_is_named_twice(
+    connected: Connected, isolated: Isolated, forged: Forged, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """67: each program is tried once at most, however many lines name it."""
+    bundle = forged(REQUIRED, untouched)
+    bundle.unlink()
+    spoil(monkeypatch, index=lambda lines: [lines[0], *lines])
+    again = connected.export(connected.root / "shop-1.1.0.yaml", receipts=[receipt(isolated.site, NOW)[0]])
+    refused(isolated, again, MalformedError, "names a rebuilder twice")
+
+
+def program(folder: Path, text: str) -> str:
+    """A `umoci` of ours, and where it lies."""
+    script = folder / "bin" / "umoci"
+    script.parent.mkdir(exist_ok=True)
+    script.write_text(f"#!{sys.executable} -I\nimport os, sys, time\n{text}\n")
+    script.chmod(0o755)
+    return str(script.parent)
+
+
+OTHERWISE = """
+os.makedirs('out/blobs/sha256', exist_ok=True)
+import gzip
+if sys.argv[1] == 'raw':
+    open('out/blobs/sha256/a', 'wb').write(b'\\x1f\\x8b\\x08\\0' + gzip.compress(open('layer', 'rb').read(), 1)[4:])
+"""
+
+
+@pytest.mark.parametrize(
+    ("text", "match"),
+    [
+        ("", "only umoci rebuilds: umoci gave no gzip file"),
+        (OTHERWISE, "only another umoci than that of this machine can rebuild"),
+        ("time.sleep(100)", "only umoci rebuilds: umoci did not end within 1 seconds"),
+        ("open('out', 'wb').write(bytes(1 << 30))", "only umoci rebuilds: umoci cannot compress: "),
+    ],
+    ids=["nothing", "another version", "hangs", "fills the disk"],
+)
+def test_a_program_that_is_another_at_the_site(
+    isolated: Isolated, forged: Forged, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, text: str, match: str
+) -> None:
+    """78: what is not what the receipt said is found out by the probe, before anything is written."""
+    bundle = forged(REQUIRED, untouched)
+    monkeypatch.setattr(rebuilder, "PATH", program(tmp_path, text))
+    monkeypatch.setattr(rebuilder, "SECONDS", 1)
+    monkeypatch.setattr(rebuilder, "RATE", 1 << 40)
+    _refused_unwritten(isolated, bundle, match)
+
+
+def test_a_program_that_is_gone_at_the_site(
+    isolated: Isolated, forged: Forged, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """78: nothing is written, and the error says which program, and how to get a bundle that needs none."""
+    bundle = forged(REQUIRED, untouched)
+    monkeypatch.setattr(rebuilder, "PATH", str(tmp_path))
+    error = _refused_unwritten(isolated, bundle, "only umoci rebuilds: umoci, which is to compress .* is not on this")
+    assert error.hint is not None
+    assert "install the umoci" in error.hint
+    assert "--since" in error.hint
+
+
+def _refused_unwritten(isolated: Isolated, bundle: Path, match: str) -> SealiftError:
+    before = isolated.fingerprint_of_everything()
+    with pytest.raises(IntegrityError, match=match) as caught:
+        isolated.admit(bundle)
+    assert isolated.fingerprint_of_everything() == before
+    return caught.value
+
+
+def test_a_probe_that_agrees_where_the_layer_does_not(
+    isolated: Isolated, forged: Forged, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A probe is no proof: what comes out is checked against the signed digests all the same."""
+    monkeypatch.setattr(rebuilder, "PATH", rebuilder.PATH)
+    original = rebuilder.Rebuilder("umoci").probe()
+    bundle = forged(REQUIRED, untouched)
+    monkeypatch.setattr(rebuilder, "PATH", program(tmp_path, OTHERWISE))
+    monkeypatch.setattr(rebuilder.Rebuilder, "probe", lambda _: original)
+    refused(isolated, bundle, IntegrityError, "umoci deflates otherwise here|not what was signed")
+    assert not list(isolated.folder.rglob(".tmp-remade*"))
+
+
+def test_a_receipt_cannot_make_a_program_that_fails_here_count(
+    connected: Connected, isolated: Isolated, layers: tuple[bytes, bytes], tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:  # fmt: skip
+    """An export whose own program is another than the one that the receipt proves does not rely on it."""
+    need("umoci")
+    isolated.admit(connected.bundle("1.0.0", {"blob": layers[0]}))
+    statement, _ = receipt(isolated.site, NOW)
+    with connected.depot.lock():
+        sites.introduce(connected.depot, statement, statement.fingerprint)
+    monkeypatch.setattr(rebuilder, "PATH", program(tmp_path, OTHERWISE))
+    path = connected.bundle("1.1.0", {"blob": layers[1]}, receipts=[statement])
+    made = connected.made[path.name].carried[0].difference
+    assert made is not None
+    assert made.inside.archives == 0
