@@ -18,11 +18,11 @@ from typing import Any
 from sealift import document
 from sealift.document import Document
 from sealift.errors import UsageError
-from sealift.names import label_in, visible
+from sealift.names import check_release, label_in, visible
 
 from .content import Contents
 from .deployable import Deployable
-from .deployments import Deployed
+from .deployments import Deployments
 from .environment import FILE, Environment, accept, load
 from .site import Site
 from .store import Store
@@ -68,19 +68,26 @@ def declared(given: str, site: Site) -> Environment:
     return accept(document.parse_content(visible(given), content), Path(given), f"release:{named[0]}:{path}")
 
 
-def copied(original: Deployed, name: str, changes: Sequence[str], expires: datetime | None) -> Environment:
+def copied(
+    deployments: Deployments, original: str, name: str, changes: Sequence[str], expires: datetime | None = None
+) -> Environment:
     """An environment that declares what another one does, with changes.
 
     Args:
-        original: what the other one runs, and declared.
+        deployments: what the site's environments run.
+        original: the name of the other one.
         name: what the copy is called.
         changes: each `path=value`, such as `version=1.4.2`, `values.host=a` or `targets[0].path=/srv/b`.
         expires: when it should be removed; None where it is to stay.
 
     Raises:
-        UsageError: a change has no place, or the result does not validate.
+        UsageError: the other one runs nothing, a change has no place, or the result does not validate.
     """
-    value: dict[str, Any] = copy.deepcopy(original.environment)
+    current = deployments.state(original).current
+    if current is None:
+        raise UsageError(f"there is no environment {original}", hint="see which there are: sealift-install env list")
+    check_release(name)
+    value: dict[str, Any] = copy.deepcopy(current.environment)
     other = value["environment"]
     value["environment"] = name
     for change in changes:

@@ -7,9 +7,8 @@ from pathlib import Path
 import click
 
 from sealift.cli import Command, Family, command, count, emit, json_option, quiet_option, table, threads_option, utc_now
-from sealift.errors import UsageError
 
-from .options import approval_option, installation, site_option
+from .options import approval_option, changes_option, installation, site_option
 
 
 @command(
@@ -57,7 +56,7 @@ def list_(folder: Path, as_json: bool) -> None:
 @site_option
 @click.argument("original", metavar="NAME")
 @click.argument("name", metavar="NEW")
-@click.option("--set", "changes", multiple=True, metavar="PATH=VALUE", help="What differs. May be given several times.")
+@changes_option
 @click.option("--expires", metavar="TIME", help="How long it is to last: 12h, 3d. Then status asks to remove it.")
 @click.option("--dry-run", is_flag=True, help="Show the plan, and change nothing.")
 @approval_option
@@ -80,8 +79,6 @@ def copy(
 
     Its targets must be other ones: give each its own place with --set. Called again, it changes the copy.
     """
-    from sealift.names import check_release
-
     from ..declaring import copied
     from ..duration import duration
     from ..site import Site
@@ -90,11 +87,8 @@ def copy(
 
     site = Site.open(folder)
     work = installation(site, threads, quiet=quiet, approvals=approvals)
-    current = work.deployments.state(original).current
-    if current is None:
-        raise UsageError(f"there is no environment {original}", hint="see which there are: sealift-install env list")
     until = site.reference(utc_now()) + duration(expires) if expires else None
-    declared = copied(current, check_release(name), changes, until)
+    declared = copied(work.deployments, original, name, changes, until)
     if dry_run:
         show(work, declared, site, as_json=as_json)
         return

@@ -48,6 +48,13 @@ def approval_option(function: Function) -> Function:
     )(function)
 
 
+def changes_option(function: Function) -> Function:
+    """Give a command `--set`."""
+    return click.option(
+        "--set", "changes", multiple=True, metavar="PATH=VALUE", help="What differs. May be given several times."
+    )(function)
+
+
 def deep_option(function: Function) -> Function:
     """Give a command `--deep`."""
     return click.option(

@@ -203,7 +203,7 @@ def keys(tmp_path: Path) -> dict[str, Path]:
 @pytest.fixture
 def call(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch, isolated: Isolated) -> Call:
     """Runs the program for the site of `isolated`, at the time of the tests."""
-    for name in ("options", "approve", "approvers"):
+    for name in ("options", "approve", "approvers", "env"):
         monkeypatch.setattr(importlib.import_module(f"installer.cli.{name}"), "utc_now", lambda: isolated.now)
     monkeypatch.setenv("SEALIFT_SITE", str(isolated.folder))
     monkeypatch.setenv("SEALIFT_PASSPHRASE", "a long passphrase")
@@ -228,6 +228,25 @@ def test_approvals_let_a_deployment_pass(site: Isolated, call: Call, keys: dict[
     assert call("apply", path, *given) == 0, call.err
     assert serving(site) == "1.1.0"
     assert call.document("approvers")["approvers"]["security"].keys() == {"alice", "bob"}
+
+
+def test_a_copy_of_an_environment_can_be_approved(
+    site: Isolated, call: Call, keys: dict[str, Path], tmp_path: Path
+) -> None:
+    """By the same changes as it is made with, and by no others; its end is no part of what is approved."""
+    assert call("approvers", "--role", "security", f"--add=alice={_public(keys['alice'])}") == 0
+    path, given = _environment(site, "1.0.0", "{approvals: {security: 1}}"), tmp_path / "alice.approval"
+    assert call("approve", path, "--key", keys["alice"], "--out", tmp_path / "first.approval") == 0, call.err
+    assert call("apply", path, "--approval", tmp_path / "first.approval", "--take-over") == 0, call.err
+    changes = ("--set", "version=1.1.0", "--set", f"targets[0].path={tmp_path}/hotfix")
+    signing = ("--key", keys["alice"], "--out", given)
+    assert call("approve", "hotfix", "--copy-of", "plant-7", *changes, *signing) == 0, call.err
+    assert call("env", "copy", "plant-7", "hotfix", *changes) == 7
+    other = ("--set", f"targets[0].path={tmp_path}/other")
+    assert call("env", "copy", "plant-7", "hotfix", *changes, *other, "--approval", given) == 7
+    assert call("env", "copy", "plant-7", "hotfix", *changes, "--expires", "3d", "--approval", given) == 0, call.err
+    assert (tmp_path / "hotfix/current/version.txt").read_text() == "1.1.0\n"
+    assert call("approve", "hotfix", "--set", "version=1.1.0", *signing) == 2
 
 
 def test_an_approval_holds_for_nothing_else(site: Isolated, keys: dict[str, Path], tmp_path: Path) -> None:
