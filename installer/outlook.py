@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 from dataclasses import replace
 from datetime import datetime
 from typing import Literal
@@ -25,6 +25,7 @@ from .planning import Plan, former, goal, plan_apply, plan_rollback, wanted
 from .policy import NO_RULES, Facts, Verdict, judge
 from .signers import signers
 from .site import Site
+from .slots import Slots
 from .state import Admitted
 from .store import Store
 from .strategies import Composed
@@ -34,6 +35,12 @@ _CHANGED = (
     "its filled files cannot be compared: a secret is another one now, or cannot be had; "
     "apply again, so that it serves with what is so now"
 )
+
+
+def _owned(composed: Composed) -> set[str]:
+    """The places that targets have to themselves, those in slots included."""
+    owned = {target.place for _, target in composed if not isinstance(target, Shared)}
+    return owned.union(*(target.places for _, target in composed if isinstance(target, Slots)))
 
 
 class Outlook:
@@ -111,7 +118,7 @@ class Outlook:
             return target
 
         composed: Composed = strategies[strategy.kind].compose(strategy.settings, environment.targets, make, workplace)
-        places = [(kind, target.place) for kind, target in composed if not isinstance(target, Shared)]
+        places = [(kind, target.place) for kind, target in composed]
         if twice := sorted({place for place in places if places.count(place) > 1}):
             kind, where = twice[0]
             raise UsageError(
@@ -138,6 +145,8 @@ class Outlook:
                 hint="change what governs it; or let this govern it from now on: apply with --take-over",
             )
         admitted = wanted(environment, self.site.state)
+        composed = self._composed(environment)
+        self._check_apart(environment.name, composed, held=self._places(environment.name))
         rules = self._judge(environment, admitted, "apply", before)
         refused = not all(rule.passes for rule in rules)
         filling = NOTHING if refused else self._filling(environment, admitted, locked=locked)
@@ -146,31 +155,36 @@ class Outlook:
             self._deployable(admitted), filled=filling.files, variant=aim.variant, revision=aim.revision
         )
         masks = Masks(before.current.declared if before.current else None, known=filling.secrets)
-        seen = self._seen(environment, None if refused else deployable, masks, deep=self._deep)
-        if environment.source.startswith("copy:"):
-            self._check_apart(environment.name, self._composed(environment))
+        seen = self._seen(composed, None if refused else deployable, masks, deep=self._deep)
         return plan_apply(environment, before, self.site.state, seen, self._clock(), filling, rules)
 
-    def _check_apart(self, own: str, composed: Composed) -> None:
-        """Refuse targets of `own` that another environment is deployed to as well, where they cannot share the place.
+    def _check_apart(self, own: str, composed: Composed, *, held: Collection[str] = ()) -> None:
+        """Refuse places of `own` that another environment is deployed to as well, where they cannot share them.
+
+        Args:
+            own: the name of the environment.
+            composed: its targets.
+            held: places that it has already, which it keeps.
 
         Raises:
             UsageError: there are some.
         """
-        places = {(kind, target.place) for kind, target in composed if not isinstance(target, Shared)}
+        places = _owned(composed) - set(held)
         for name in self.deployments.names():
-            current = self.deployments.state(name).current if name != own else None
-            if current is None:
-                continue
-            taken: list[str] = []
-            with contextlib.suppress(UsageError):
-                others = self._composed(current.declared)
-                taken = sorted(target.place for kind, target in others if (kind, target.place) in places)
-            if taken:
+            if name != own and (taken := sorted(places & self._places(name))):
                 raise UsageError(
                     f"environment {name} is deployed to {', '.join(taken)} as well",
-                    hint=f"give environment {own} targets of its own",
+                    hint=f"give environment {own} targets of its own, or remove the other: env remove {name}",
                 )
+
+    def _places(self, name: str) -> set[str]:
+        """Where an environment is deployed to, and no other can be; nowhere where its targets are no longer known."""
+        current = self.deployments.state(name).current
+        if current is None:
+            return set()
+        with contextlib.suppress(UsageError):
+            return _owned(self._composed(current.declared))
+        return set()
 
     def plan_rollback(self, name: str, *, locked: bool = False) -> Plan:
         """What `rollback` of this environment would do now; arguments and errors as for `plan`."""
@@ -179,7 +193,9 @@ class Outlook:
         filling = self._filling(previous.declared, admitted, locked=locked)
         assert before.current is not None
         rules = self._judge(before.current.declared, admitted, "rollback", before)
-        seen = self._seen(previous.declared, None, Masks(before.current.declared, known=filling.secrets))
+        composed = self._composed(previous.declared)
+        self._check_apart(name, composed, held=self._places(name))
+        seen = self._seen(composed, None, Masks(before.current.declared, known=filling.secrets))
         return plan_rollback(before, self.site.state, seen, self._clock(), filling, rules)
 
     def _judge(
@@ -248,13 +264,11 @@ class Outlook:
                 return replace(deployable, filled=filling.files), True
         return deployable, False
 
-    def _seen(
-        self, environment: Environment, wanted: Deployable | None, masks: Masks, *, deep: bool = False
-    ) -> list[Sight]:
+    def _seen(self, composed: Composed, wanted: Deployable | None, masks: Masks, *, deep: bool = False) -> list[Sight]:
         """What is seen at each target.
 
         Args:
-            environment: what is declared.
+            composed: the targets.
             wanted: what should serve; where it does, its target is asked what is wrong with it.
             masks: what is not to be told.
             deep: whether all that it holds is compared.
@@ -263,7 +277,7 @@ class Outlook:
             SealiftError: one or more cannot be looked at; all of them are named.
         """
         sights, failed = [], []
-        for kind, target in self._composed(environment):
+        for kind, target in composed:
             try:
                 serving = target.current()
                 problem = None

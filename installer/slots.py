@@ -26,7 +26,7 @@ from .balancers import Balancer, Count
 from .deployable import Deployable
 from .environment import Check
 from .health import unhealthy
-from .targets import Prunable, Repairable, Staged, Target
+from .targets import Prunable, Repairable, Shared, Staged, Target
 
 FILE = "slots.json"
 SIZE_MAX = 64 << 10
@@ -110,6 +110,12 @@ class Slots:
         self._sleep = sleep
         self._led: set[str] = set()
         """Releases that this process made ready, and that therefore go the whole course."""
+
+    @property
+    def places(self) -> set[str]:
+        """Where the targets of its slots are that have their place to themselves."""
+        targets = [target for slot in self._slots.values() for target in slot.targets]
+        return {target.place for target in targets if not isinstance(target, Shared)}
 
     def current(self) -> str | None:
         """The release that all traffic goes to, or the share at which it is to be held; words where neither holds.

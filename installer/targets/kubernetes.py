@@ -74,6 +74,9 @@ SCHEMA: Mapping[str, Any] = {
 class Kubernetes:
     """The objects of a release in a cluster."""
 
+    shared = True
+    """Each environment has objects of its own in a namespace, told apart by their label."""
+
     def __init__(self, settings: Mapping[str, Any], workplace: Workplace) -> None:
         for key in ("namespace", "name"):
             if key in settings and not re.fullmatch(_NAME, settings[key]):

@@ -89,6 +89,9 @@ class _Run(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True
 class Systemd:
     """The units of a release on this machine."""
 
+    shared = True
+    """Each environment has units of its own in systemd's folder, told apart by what it staged."""
+
     def __init__(self, settings: Mapping[str, Any], workplace: Workplace) -> None:
         self._units = Path(settings.get("path", "/etc/systemd/system"))
         self.place = f"systemd ({self._units})"

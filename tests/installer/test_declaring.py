@@ -7,6 +7,7 @@ import os
 from datetime import timedelta
 from pathlib import Path
 
+import msgspec
 import pytest
 from calls import Call
 from killer import Side, killed
@@ -153,11 +154,44 @@ def test_a_removed_environment_serves_nothing_and_is_forgotten(site: Isolated, c
     assert serving_version(site) == "1.0.0"
 
 
+def _second(site: Isolated, path: Path, name: str = "plant-8") -> Path:
+    """A file that declares another environment, deployed to `path`."""
+    declared = site.environment("1.0.0")
+    declared.write_text(declared.read_text().replace("plant-7", name).replace(str(site.srv), str(path)))
+    return declared
+
+
+def test_two_environments_cannot_have_one_place(site: Isolated) -> None:
+    """Whatever declares them: they would undo each other. Nothing is changed, and another place is no trouble."""
+    before = site.fingerprint_of_everything()
+    with pytest.raises(UsageError, match=f"environment plant-7 is deployed to {site.srv} as well"):
+        site.installation.apply(load(_second(site, site.srv)))
+    assert site.fingerprint_of_everything() == before
+    site.installation.apply(load(_second(site, site.root / "second")))
+
+
+def test_a_rollback_does_not_return_to_a_place_that_another_environment_has(site: Isolated) -> None:
+    """It moved away, and another one came."""
+    old = site.srv
+    site.srv = site.root / "moved"
+    site.apply("1.1.0")
+    site.installation.apply(load(_second(site, old).rename(site.root / "second.yaml")))
+    with pytest.raises(UsageError, match=f"environment plant-8 is deployed to {old} as well"):
+        site.installation.rollback("plant-7")
+
+
+def test_environments_that_share_a_place_already_go_on(site: Isolated) -> None:
+    """What older versions allowed is no reason to stop what runs."""
+    deployments = site.installation.deployments
+    deployments.keep_state(msgspec.structs.replace(deployments.state("plant-7"), environment="plant-8"))
+    site.apply("1.1.0")
+    assert serving_version(site) == "1.1.0"
+
+
 def test_a_removal_leaves_what_another_environment_uses(site: Isolated, call: Call) -> None:
-    """It is refused while both are deployed to one place."""
-    path = site.environment("1.0.0")
-    path.write_text(path.read_text().replace("plant-7", "plant-8"))
-    site.installation.apply(load(path))
+    """It is refused while both are deployed to one place, as older versions let them be."""
+    deployments = site.installation.deployments
+    deployments.keep_state(msgspec.structs.replace(deployments.state("plant-7"), environment="plant-8"))
     assert call("env", "remove", "plant-8") == 2
     assert f"environment plant-7 is deployed to {site.srv} as well" in call.err
     assert serving_version(site) == "1.0.0"
