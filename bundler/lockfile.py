@@ -3,13 +3,21 @@
 from __future__ import annotations
 
 import hashlib
+from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
+from sealift.document import Problem
 from sealift.durable import storing
-from sealift.errors import SourceError, UsageError
+from sealift.errors import SealiftError, SourceError, UsageError
 from sealift.names import visible
 from sealift.reading import opened
 
+if TYPE_CHECKING:
+    from .parcels import Parcel
+
+PATH_LENGTH_MAX = 4096
+"""Characters of the path of a lock file."""
 LOCKFILE_MAX = 64 << 20
 """Bytes of a lock file at most."""
 _START = "check the path: unless it is absolute, it starts from the folder of the spec"
@@ -36,6 +44,32 @@ def read(place: str, base: Path) -> bytes:
     if len(content) > LOCKFILE_MAX:
         raise UsageError(f"{shown!r} is longer than {LOCKFILE_MAX} bytes", hint="make several artifacts of it")
     return content
+
+
+def lint(want: Mapping[str, Any], base: Path, check: Callable[[str, bytes], object], *, pinned: bool) -> list[Problem]:
+    """Whether the lock file that `want` names is there and is one, and, where it should be, what it means is known.
+
+    Args:
+        want: what a spec says of an artifact: `lockfile` and, once they are known, `files`.
+        base: where its path starts from.
+        check: raises a `SealiftError` where the content of a place is no lock file.
+        pinned: whether the files should be known.
+    """
+    found = []
+    place = want.get("lockfile")
+    if isinstance(place, str) and 0 < len(place) <= PATH_LENGTH_MAX:
+        try:
+            check(place, read(place, base))
+        except SealiftError as error:
+            found.append(Problem(steps=("lockfile",), message=error.message, hint=error.hint))
+    if pinned and "files" not in want:
+        found.append(Problem(steps=(), message="no lock says which files are taken", hint=_PIN, missing=True))
+    return found
+
+
+def pins(content: bytes, parcels: Iterable[Parcel]) -> dict[str, Any]:
+    """What a lock says of the files that a lock file of this content means."""
+    return {"lockfile_sha256": hashlib.sha256(content).hexdigest(), "files": [parcel.line for parcel in parcels]}
 
 
 def check_same(place: str, base: Path, sha256: str | None) -> None:

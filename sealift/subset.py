@@ -23,7 +23,6 @@ _SIZES = {"minProperties", "maxProperties", "minItems", "maxItems", "minLength",
 NAME_FORM = "up to 64 lower-case letters, digits, '.', '_' and '-', a letter or digit first and last"
 SPACED_FORM = f"{NAME_FORM}; before it, a namespace and a slash where a team signs for it"
 VERSION_FORM = "up to 64 letters, digits, '.', '+', '_', '~' and '-', a letter or digit first and last"
-SPACED_FORM = f"{NAME_FORM}; before it, a namespace and a slash where a team signs for it"
 KEYWORDS = frozenset(_ANNOTATIONS | _ANY | _OBJECT | _SIZES | {"items", "prefixItems", "uniqueItems", "pattern"})
 
 

@@ -5,7 +5,6 @@ Invariant: nothing is collected whose integrity the lock file does not say. `loc
 
 from __future__ import annotations
 
-import hashlib
 import os
 from collections.abc import Iterator, Mapping
 from pathlib import Path
@@ -14,9 +13,10 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 import msgspec
 
 from sealift.document import Problem
-from sealift.errors import SealiftError, UsageError
+from sealift.errors import UsageError
 from sealift.names import visible
 
+from ..lockfile import PATH_LENGTH_MAX
 from . import Found, Trace, Workshop
 
 if TYPE_CHECKING:
@@ -25,7 +25,6 @@ if TYPE_CHECKING:
     from ..parcels import Parcel
 
 KIND = "npm"
-PATH_LENGTH_MAX = 4096
 _WORD = "^[a-z0-9_]{1,32}$"
 
 
@@ -81,7 +80,6 @@ SCHEMA: Mapping[str, Any] = {
     "additionalProperties": False,
 }
 
-_PIN = "run `sealift-bundle lock`: it finds out which files the lock file means"
 _Words = Annotated[tuple[Annotated[str, msgspec.Meta(pattern=_WORD[:-1] + "\\Z")], ...], msgspec.Meta(max_length=32)]
 
 
@@ -124,7 +122,7 @@ def pin(want: Mapping[str, Any], workshop: Workshop) -> Mapping[str, Any]:
     """
     from ..fetch import Wanted
     from ..hauling import haul
-    from ..lockfile import read
+    from ..lockfile import pins, read
     from ..npm.settings import default_registry
     from ..parcels import Parcel
     from ..web import public
@@ -144,10 +142,7 @@ def pin(want: Mapping[str, Any], workshop: Workshop) -> Mapping[str, Any]:
         Parcel(path=each.path, sha256=file.sha256, length=file.length, url=public(asked_for.url))
         for each, asked_for, file in zip(locked, wanted, fetched, strict=True)
     ]
-    return {
-        "lockfile_sha256": hashlib.sha256(content).hexdigest(),
-        "files": [parcel.line for parcel in parcels],
-    }
+    return pins(content, parcels)
 
 
 def traces(want: Mapping[str, Any]) -> list[Trace]:
@@ -161,23 +156,16 @@ def traces(want: Mapping[str, Any]) -> list[Trace]:
 
 def lint(want: Mapping[str, Any], base: Path, *, pinned: bool) -> list[Problem]:
     """Whether the lock file is there and is one, what is wrong with the registry, and whether the files are known."""
-    from ..lockfile import read
+    from .. import lockfile
     from ..web import check_url
 
-    found = []
-    place, registry = want.get("lockfile"), want.get("registry")
-    if isinstance(place, str) and 0 < len(place) <= PATH_LENGTH_MAX:
-        try:
-            _locked(_Want(lockfile=place), read(place, base))
-        except SealiftError as error:
-            found.append(Problem(steps=("lockfile",), message=error.message, hint=error.hint))
+    found = lockfile.lint(want, base, lambda place, text: _locked(_Want(lockfile=place), text), pinned=pinned)
+    registry = want.get("registry")
     if isinstance(registry, str) and registry:
         try:
             check_url(registry)
         except UsageError as error:
             found.append(Problem(steps=("registry",), message=error.message, hint=error.hint))
-    if pinned and "files" not in want:
-        found.append(Problem(steps=(), message="no lock says which files are taken", hint=_PIN, missing=True))
     return found
 
 

@@ -8,7 +8,6 @@ Invariant: nothing is collected whose digest the lock file does not say. `lock` 
 
 from __future__ import annotations
 
-import hashlib
 import os
 from collections.abc import Iterator, Mapping
 from pathlib import Path
@@ -20,6 +19,7 @@ from sealift.document import Problem
 from sealift.errors import UsageError
 from sealift.names import visible
 
+from ..lockfile import PATH_LENGTH_MAX
 from . import Found, Trace, Workshop
 
 if TYPE_CHECKING:
@@ -29,7 +29,6 @@ if TYPE_CHECKING:
     from ..wheels.choosing import File
 
 KIND = "wheels"
-PATH_LENGTH_MAX = 4096
 PYTHON = r"^3\.[0-9]{1,2}(\.[0-9]{1,2})?t?$"
 PLATFORM = (
     r"^((manylinux_2_[0-9]{1,3}|musllinux_1_[0-9]{1,2}|macosx_[0-9]{2}_[0-9]{1,2})"
@@ -106,7 +105,6 @@ SCHEMA: Mapping[str, Any] = {
     "additionalProperties": False,
 }
 
-_PIN = "run `sealift-bundle lock`: it finds out which files the lock file means"
 _Name = Annotated[str, msgspec.Meta(pattern=_NAME[:-1] + "\\Z")]
 
 
@@ -157,7 +155,7 @@ def pin(want: Mapping[str, Any], workshop: Workshop) -> Mapping[str, Any]:
         StoreError: the cache cannot be written.
     """
     from ..hauling import haul
-    from ..lockfile import read
+    from ..lockfile import pins, read
     from ..parcels import Parcel
     from ..web import public
     from ..wheels.settings import access
@@ -171,10 +169,7 @@ def pin(want: Mapping[str, Any], workshop: Workshop) -> Mapping[str, Any]:
         Parcel(path=file.filename, sha256=each.sha256, length=each.length, url=public(file.url))
         for file, each in zip(files, fetched, strict=True)
     ]
-    return {
-        "lockfile_sha256": hashlib.sha256(content).hexdigest(),
-        "files": [parcel.line for parcel in parcels],
-    }
+    return pins(content, parcels)
 
 
 def traces(want: Mapping[str, Any]) -> list[Trace]:
@@ -188,16 +183,10 @@ def traces(want: Mapping[str, Any]) -> list[Trace]:
 
 def lint(want: Mapping[str, Any], base: Path, *, pinned: bool) -> list[Problem]:
     """Whether the lock file is there and is one, what is wrong with the indexes, and whether the files are known."""
-    from ..lockfile import read
+    from .. import lockfile
     from ..web import check_url
 
-    found = []
-    place = want.get("lockfile")
-    if isinstance(place, str) and 0 < len(place) <= PATH_LENGTH_MAX:
-        try:
-            _check_form(place, read(place, base))
-        except UsageError as error:
-            found.append(Problem(steps=("lockfile",), message=error.message, hint=error.hint))
+    found = lockfile.lint(want, base, _check_form, pinned=pinned)
     given = want.get("index")
     for number, url in enumerate(given if isinstance(given, list) else ()):
         if isinstance(url, str) and 0 < len(url) <= 2048:
@@ -205,9 +194,6 @@ def lint(want: Mapping[str, Any], base: Path, *, pinned: bool) -> list[Problem]:
                 check_url(url)
             except UsageError as error:
                 found.append(Problem(steps=("index", number), message=error.message, hint=error.hint))
-    if pinned and "files" not in want:
-        message = "no lock says which files are taken"
-        found.append(Problem(steps=(), message=message, hint=_PIN, missing=True))
     return found
 
 

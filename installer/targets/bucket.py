@@ -8,24 +8,20 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Collection, Mapping
-from functools import cached_property
 from typing import Any
 
 from sealift.at_once import at_once
 from sealift.bucket.address import KEYS, PREFIX_PATTERN, read
-from sealift.bucket.objects import Objects
 from sealift.digest import sha256
 from sealift.errors import DeployError, MalformedError
 from sealift.names import visible
 
 from ..buckets import published
 from ..buckets.bringing import READERS, Bringing, Inventory, Wanted, inventory, whole
-from ..buckets.memory import Memory
-from ..buckets.pointer import Pointer
+from ..buckets.pointed import Pointed
 from ..chosen import ARTIFACTS
 from ..deployable import Deployable
 from . import Staged, Workplace
-from .line import objects
 
 SCHEMA: Mapping[str, Any] = {
     "type": "object",
@@ -50,33 +46,14 @@ SCHEMA: Mapping[str, Any] = {
 }
 
 
-class BucketTarget:
+class BucketTarget(Pointed):
     """A prefix of a bucket."""
 
     def __init__(self, settings: Mapping[str, Any], workplace: Workplace) -> None:
-        self._bucket, prefix = read(settings["bucket"], settings)
-        self._prefix = prefix.rstrip("/") + "/" if prefix.rstrip("/") else ""
-        self.place = f"{self._bucket.place}/{self._prefix}"
+        bucket, prefix = read(settings["bucket"], settings)
+        prefix = prefix.rstrip("/") + "/" if prefix.rstrip("/") else ""
+        super().__init__("bucket", bucket, prefix, published.CURRENT, f"{bucket.place}/{prefix}", workplace)
         self._artifacts: Collection[str] | None = settings.get("artifacts")
-        self._workplace = workplace
-        self._memory = Memory(workplace.room("bucket", f"{self._bucket.endpoint} {self._bucket.account} {self.place}"))
-
-    @cached_property
-    def _objects(self) -> Objects:
-        return objects(self._bucket, "bucket")
-
-    @cached_property
-    def _pointer(self) -> Pointer:
-        return Pointer(self._objects, f"{self._prefix}{published.CURRENT}")
-
-    def current(self) -> str | None:
-        """The release that the pointer names.
-
-        Raises:
-            UsageError: something else stands in its place.
-            DeployError: the bucket cannot be read.
-        """
-        return self._pointer.identity()
 
     def stage(self, deployable: Deployable, former: Deployable | None) -> Staged:
         """Bring what the bucket lacks, and the release's list behind it. The pointer is left as it is.

@@ -13,26 +13,24 @@ import base64
 import hashlib
 import os
 from collections.abc import Collection, Iterator, Mapping
-from functools import cached_property
 from pathlib import Path
 from typing import Any, BinaryIO
 
 import msgspec
 
 from sealift.bucket.address import KEYS, PREFIX_PATTERN, read
-from sealift.bucket.objects import PIECE, Objects
+from sealift.bucket.objects import PIECE
 from sealift.durable import TEMPORARY, make_folder, storing
 from sealift.errors import StoreError, UsageError
 from sealift.strict_json import canonical
 
 from ..buckets.bringing import whole
-from ..buckets.memory import Memory
-from ..buckets.pointer import FORMAT, POINTER_MAX, Pointer
+from ..buckets.pointed import Pointed
+from ..buckets.pointer import FORMAT, POINTER_MAX
 from ..buckets.zipping import pack
 from ..content import Contents
 from ..deployable import Deployable
 from . import Staged, Workplace
-from .line import objects
 
 UNPACKED_MAX = 262_144_000
 """Bytes that AWS Lambda unpacks; the least of the clouds."""
@@ -88,37 +86,17 @@ class _Alias(msgspec.Struct, frozen=True):
     size: int
 
 
-class FunctionTarget:
-    """A function's folder in a bucket."""
+class FunctionTarget(Pointed):
+    """A function's folder in a bucket, whose pointer is the alias."""
 
     def __init__(self, settings: Mapping[str, Any], workplace: Workplace) -> None:
-        self._bucket, prefix = read(settings["bucket"], settings)
-        self._prefix = f"{prefix.rstrip('/')}/".removeprefix("/") + f"{settings['function']}/"
-        self._alias: str = settings.get("alias", "live")
-        self.place = f"{self._bucket.place}/{self._prefix}aliases/{self._alias}"
+        bucket, prefix = read(settings["bucket"], settings)
+        prefix = f"{prefix.rstrip('/')}/".removeprefix("/") + f"{settings['function']}/"
+        alias = f"aliases/{settings.get('alias', 'live')}"
+        super().__init__("function", bucket, prefix, f"{alias}.json", f"{bucket.place}/{prefix}{alias}", workplace)
         self._artifact: str | None = settings.get("artifact")
         self._unpacked_max: int = settings.get("unpacked_max", UNPACKED_MAX)
         self._zipped_max: int = settings.get("zipped_max", self._unpacked_max)
-        self._workplace = workplace
-        self._room = workplace.room("function", f"{self._bucket.endpoint} {self._bucket.account} {self.place}")
-        self._memory = Memory(self._room)
-
-    @cached_property
-    def _objects(self) -> Objects:
-        return objects(self._bucket, "function")
-
-    @cached_property
-    def _pointer(self) -> Pointer:
-        return Pointer(self._objects, f"{self._prefix}aliases/{self._alias}.json")
-
-    def current(self) -> str | None:
-        """The release that the alias names.
-
-        Raises:
-            UsageError: something else stands in its place.
-            DeployError: the bucket cannot be read.
-        """
-        return self._pointer.identity()
 
     def stage(self, deployable: Deployable, former: Deployable | None) -> Staged:
         """Bring the release's package there, unless the bucket has it. The alias is left as it is.

@@ -11,8 +11,7 @@ systemd reloads, and what changed is started anew; whatever fails is an error, a
 from __future__ import annotations
 
 import os
-import time
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Collection, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -24,11 +23,12 @@ from sealift.errors import DeployError, StoreError, UsageError
 from sealift.names import visible
 from sealift.reading import bounded
 
-from .. import commands, units
+from .. import units
 from ..chosen import ARTIFACTS, FOLDER, Chosen, chosen
 from ..deployable import Deployable
 from ..shelf import Shelf
 from ..switching import Switching
+from ..systemctl import Systemctl
 from . import Staged, Workplace
 
 TIMEOUT = 120
@@ -36,12 +36,6 @@ SETTLE = 2
 NO_FILE = b"\0"
 """What stands for a link or a folder: no content of a unit."""
 _RUN = "run.json"
-_PROPERTIES = (
-    "Id,Names,Type,LoadState,ActiveState,SubState,Result,NRestarts,NeedDaemonReload,UnitFileState,FragmentPath,"
-    "SourcePath,Perpetual"
-)
-_WORDS = 300
-"""Characters of a unit's journal that are shown."""
 SCHEMA: Mapping[str, Any] = {
     "type": "object",
     "properties": {
@@ -99,8 +93,9 @@ class Systemd:
         self._workplace = workplace
         self._shelf = Shelf(workplace.room("systemd", str(self._units)))
         self._switching = Switching(self._shelf)
-        self._settle = int(settings.get("settle", SETTLE))
-        self._timeout = int(settings.get("timeout", TIMEOUT))
+        self._systemd = Systemctl(
+            timeout=int(settings.get("timeout", TIMEOUT)), settle=int(settings.get("settle", SETTLE))
+        )
 
     def current(self) -> str | None:
         """The release whose units were set last; of a switch that did not end, what it is about, marked as such.
@@ -139,7 +134,7 @@ class Systemd:
                     write_file(temporary / "units" / path, content)
                 write_file(temporary / _RUN, msgspec.json.encode(run))
         self._refuse_foreign(self._staged(identity), self._owned())
-        self._systemctl("show", "--property=Version")
+        self._systemd.call("show", "--property=Version")
         return Staged(folder=None, written=taken.size)
 
     def _taken(self, deployable: Deployable) -> Chosen:
@@ -217,7 +212,7 @@ class Systemd:
                     hint="move it away, and put what the site changes into a drop-in of its own",
                 )
         bases = units.order([units.base_of(name) for name in sorted(new)])
-        said = self._show([units.asked(unit) for unit in bases])
+        said = self._systemd.show([units.asked(unit) for unit in bases])
         for unit in bases:
             about = said.get(units.asked(unit), {})
             found = about.get("FragmentPath") or about.get("SourcePath")
@@ -248,7 +243,7 @@ class Systemd:
         new = self._staged(identity) if identity else {}
         self._refuse_foreign(new, owned)
         if identity:
-            self._verify(self._shelf.releases / identity / "units", new, silent=self._run(identity).filled)
+            self._systemd.verify(self._shelf.releases / identity / "units", new, silent=self._run(identity).filled)
         before, after = self._run(left), self._run(identity)
         changed = [name for name in {*new, *owned} if broken or self._there(name) != new.get(name)]
         self._switching.begin(identity)
@@ -256,33 +251,15 @@ class Systemd:
         gone += [name for name in owned.keys() - new.keys() if "/" not in name and "@." not in name]
         for unit in units.order(gone):
             if self._may_stop(unit, owned):
-                self._systemctl("disable", "--now", unit)
+                self._systemd.call("disable", "--now", unit)
         self._set(new, owned)
-        self._systemctl("daemon-reload")
+        self._systemd.call("daemon-reload")
         for unit in after.run:
-            self._systemctl("enable", unit)
+            self._systemd.call("enable", unit)
             due = broken or after.restart == "always" or units.concerns(unit, changed)
-            self._start("restart" if due else "start", unit)
-        self._watch(after.run)
+            self._systemd.start("restart" if due else "start", unit)
+        self._systemd.watch(after.run)
         self._switching.end(identity)
-
-    def _verify(self, folder: Path, files: Collection[str], *, silent: bool) -> None:
-        """Let systemd itself read the units, before any of them is set; with `silent`, keep its words to ourselves."""
-        names = [str(folder / name) for name in sorted(files) if "/" not in name]
-        if not names:
-            return
-        outcome = commands.run(
-            ["systemd-analyze", "verify", "--recursive-errors=no", "--man=no", *names],
-            timeout=self._timeout,
-            folder=None,
-            variables={"SYSTEMD_UNIT_PATH": f"{folder}:"},
-        )
-        if outcome.problem:
-            words = visible("; ".join(outcome.output.replace(f"{folder}/", "").split("\n")).strip("; "))[:_WORDS]
-            if silent:
-                told = [name for name in map(os.path.basename, names) if name in outcome.output]
-                words = f"{', '.join(told)[:_WORDS]}; its words are not shown: values filled the release's files"
-            raise DeployError(f"systemd-analyze verify {outcome.problem}: {words}", hint="mend the release's units")
 
     def _set(self, new: Mapping[str, bytes], owned: Collection[str]) -> None:
         """Write the files that differ, and remove those that are no more, with folders that are empty then."""
@@ -298,59 +275,9 @@ class Systemd:
                     path.parent.rmdir()
                 sync_folder(self._units)
 
-    def _systemctl(self, *words: str) -> bytes:
-        outcome = commands.run(
-            ["systemctl", "--no-ask-password", *words],
-            timeout=self._timeout,
-            folder=None,
-            variables={},
-            answer_max=1 << 20,
-        )
-        if outcome.problem:
-            raise DeployError(f"systemctl {' '.join(words)} {outcome.problem}: {visible(outcome.words)[:_WORDS]}")
-        return outcome.answer
-
-    def _show(self, names: Sequence[str]) -> dict[str, dict[str, str]]:
-        return units.parsed(self._systemctl("show", f"--property={_PROPERTIES}", "--", *names)) if names else {}
-
     def _may_stop(self, unit: str, owned: Collection[str]) -> bool:
-        about = self._show([unit]).get(unit, {})
+        about = self._systemd.show([unit]).get(unit, {})
         return about.get("LoadState") == "loaded" and self._is_ours(about, owned)
-
-    def _start(self, word: str, unit: str) -> None:
-        try:
-            self._systemctl(word, unit)
-        except DeployError as error:
-            raise DeployError(f"{unit} does not start: {self._story(unit)}", hint=error.message) from error
-
-    def _story(self, unit: str) -> str:
-        """The result of a unit, and the end of its journal."""
-        said = self._show([unit]).get(unit, {})
-        outcome = commands.run(
-            ["journalctl", "--unit", unit, "--lines=5", "--no-pager", "--output=cat"],
-            timeout=self._timeout,
-            folder=None,
-            variables={},
-        )
-        words = visible("; ".join(outcome.output.strip().splitlines()))[-_WORDS:]
-        return f"result {said.get('Result', 'unknown')}" + (f"; {words}" if words else "")
-
-    def _watch(self, names: Sequence[str]) -> None:
-        """Look at the units until they have settled.
-
-        Raises:
-            DeployError: one does not stay up.
-        """
-        began = {unit: said.get("NRestarts", "0") for unit, said in self._show(names).items()}
-        deadline = time.monotonic() + self._settle
-        while True:
-            said = self._show(names)
-            for unit in names:
-                if problem := units.wrong(unit, said.get(unit, {}), restarts=began.get(unit)):
-                    raise DeployError(f"{problem}; {self._story(unit)}")
-            if time.monotonic() >= deadline:
-                return
-            time.sleep(min(0.25, self._settle))
 
     def check(self, deployable: Deployable, *, deep: bool) -> str | None:
         """Whether the units are set and run as they should; with `deep`, whether they are the release's own."""
@@ -363,7 +290,7 @@ class Systemd:
             if self._there(name) != content:
                 return f"{self._units / name} is {'gone' if self._there(name) is None else 'edited'}"
         run = self._run(identity).run
-        said = self._show(run)
+        said = self._systemd.show(run)
         for unit in run:
             if problem := units.wrong(unit, said.get(unit, {})):
                 return problem
