@@ -44,7 +44,7 @@ bench: venv tools ## measure speed, size and memory against other tools (takes a
 bench-pair: venv tools ## measure what crosses between any two folders (OLD=… NEW=…)
 	@$(BIN)/python tests/bench/pair.py $(OLD) $(NEW) $(ARGS)
 
-mutants: ## measure what the tests of the trust code do not notice (takes half an hour; not in CI)
+mutants: ## measure what the tests of the trust code do not notice (takes an hour and more; not in CI)
 	@.ci/setup mutants
 	@build/mutants/bin/mutmut run $(ARGS)
 	@build/mutants/bin/mutmut results

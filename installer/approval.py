@@ -32,7 +32,7 @@ APPROVAL_MAX = 64 << 10
 """Bytes of an approval, and of a key file."""
 _HEAD = b"sealift approval 1\n"
 _TIME = "%Y-%m-%dT%H:%M:%SZ"
-_Hex = Annotated[str, Meta(pattern="^[0-9a-f]{64}$")]
+_Hex = Annotated[str, Meta(pattern=r"^[0-9a-f]{64}\Z")]
 
 
 class Approval(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -58,7 +58,7 @@ class Signed(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
 
     key: _Hex
     """The approver's public key."""
-    signature: Annotated[str, Meta(pattern="^[0-9a-f]{128}$")]
+    signature: Annotated[str, Meta(pattern=r"^[0-9a-f]{128}\Z")]
     signed: Approval
 
 

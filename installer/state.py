@@ -47,7 +47,7 @@ _RESTORE = (
     "restore the site folder from a backup taken after {after}, or begin trust anew with the root and its"
     " fingerprint: `sealift-install enroll --recover`"
 )
-_Sha256 = Annotated[str, Meta(pattern="^[0-9a-f]{64}$")]
+_Sha256 = Annotated[str, Meta(pattern=r"^[0-9a-f]{64}\Z")]
 _Time = Annotated[datetime, Meta(tz=True)]
 
 

@@ -21,6 +21,7 @@ from securesystemslib.formats import encode_canonical
 from securesystemslib.signer import Key, Signature, Signer
 from tuf.api.metadata import Root, Targets
 
+from sealift import tuf_rules
 from sealift import waiver as waivers
 from sealift.digest import sha256
 from sealift.errors import MalformedError, TrustError
@@ -140,12 +141,20 @@ class Request:
         return max(0, quorum.rule.threshold - len(self.signatures.keys() & set(quorum.rule.ids)))
 
     def content(self, signatures: Mapping[str, Signature] | None = None) -> bytes:
-        """The metadata file or the waiver, with the request's own signatures unless others are given."""
+        """The metadata file or the waiver, with the request's own signatures unless others are given.
+
+        Raises:
+            MalformedError, TrustError: a site would not read it, whatever its signatures are worth.
+        """
         given = self.signatures if signatures is None else signatures
         if self.role == WAIVER:
             found = waivers.of_tree(self.signed)
-            return waivers.encode(found, {keyid: each.signature for keyid, each in given.items()})
-        return canonical({"signatures": [given[keyid].to_dict() for keyid in sorted(given)], "signed": self.signed})
+            made = waivers.encode(found, {keyid: each.signature for keyid, each in given.items()})
+            waivers.read(made)
+            return made
+        made = canonical({"signatures": [given[keyid].to_dict() for keyid in sorted(given)], "signed": self.signed})
+        tuf_rules.read(self.role, made, self.name)
+        return made
 
     def with_signature(self, signature: Signature) -> Request:
         """The same with one more signature, once it was verified.

@@ -33,12 +33,12 @@ SIGNATURE_MAX = 64 * 1024
 ENDING = ".request.json"
 
 _Kind = TypeVar("_Kind", bound=msgspec.Struct)
-_Hex = Annotated[str, Meta(pattern="^[0-9a-f]{64}$")]
+_Hex = Annotated[str, Meta(pattern=r"^[0-9a-f]{64}\Z")]
 
 
 class _Signature(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     keyid: _Hex
-    sig: Annotated[str, Meta(pattern="^(?:[0-9a-f]{2})+$", max_length=8192)]
+    sig: Annotated[str, Meta(pattern=r"^(?:[0-9a-f]{2})+\Z", max_length=8192)]
 
 
 class _Rule(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -66,7 +66,7 @@ class SignatureFile(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fi
     request: _Hex
     """The digest of what was signed."""
     keyid: _Hex
-    sig: Annotated[str, Meta(pattern="^(?:[0-9a-f]{2})+$", max_length=8192)]
+    sig: Annotated[str, Meta(pattern=r"^(?:[0-9a-f]{2})+\Z", max_length=8192)]
 
 
 def read(path: Path) -> Request:

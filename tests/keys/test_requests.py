@@ -176,6 +176,24 @@ def test_a_signature_in_upper_case_or_with_more_behind_it_is_refused(office: Off
         request.with_signature(Signature(made.keyid, made.signature + "00"))
 
 
+@pytest.mark.parametrize("space", ["\n", " ", "\t"])
+def test_a_signature_with_a_space_in_it_shuts_no_depot(office: Office, tmp_path: Path, space: str) -> None:
+    """Attack 8: whoever carries a signature may add what a decoder passes over, and no root is published with it."""
+    request = office.signed(office.propose(office.line))
+    keyid, made = next(iter(request.signatures.items()))
+    path = tmp_path / "signature.json"
+    path.write_bytes(requests.encode_signature(request, keyid))
+    tree = json.loads(path.read_bytes())
+    path.write_bytes(json.dumps({**tree, "sig": tree["sig"] + space}).encode())
+    with pytest.raises(MalformedError, match="is not valid"):
+        requests.read_signature(path)
+    with pytest.raises(MalformedError, match="is not valid tuf metadata"):
+        office.publish(request.with_signature(Signature(keyid, made.signature + space)))
+    assert office.state.root.version == 1
+    office.publish(request)
+    assert office.state.root.version == 2
+
+
 @pytest.mark.parametrize("what", ["former root", "first root"])
 def test_a_request_whose_roots_were_changed_is_not_shown(office: Office, tmp_path: Path, what: str) -> None:
     """The chain that a request follows is verified before anything is said about it."""

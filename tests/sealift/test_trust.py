@@ -212,7 +212,7 @@ def test_new_keys_may_sign_a_version_again(depot: Depot, enrolled: Trust) -> Non
 def test_the_instant_of_its_expiry_ends_a_root(depot: Depot) -> None:
     """20: the second before it is admitted, and that second is not."""
     root = depot.root(expires=f"{NOW:%Y-%m-%dT%H:%M:%SZ}")
-    assert anchor(root, sha256(root), reference=NOW - timedelta(seconds=1))
+    assert anchor(root, sha256(root), reference=NOW - timedelta(seconds=1)).roots == (root,)
     with pytest.raises(TrustError, match="the root expired"):
         anchor(root, sha256(root), reference=NOW)
 
