@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import contextlib
 import hashlib
-import os
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -35,10 +34,7 @@ from .folder import STORE
 from .rebuilding import bases_of, rebuild
 from .site import Site
 from .state import Admitted, State, fallen_versions
-from .store import Store
-
-_SPARE = 16 << 20
-"""Bytes that must stay free beside what is written: for the state, the ledger and the folders."""
+from .store import SPARE, Store
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -190,12 +186,10 @@ def _check_room(bundle: Reader, opened: Opened, store: Store) -> None:
             if path.stat().st_size == length:
                 continue
         missing += length
-    with storing(store.folder):
-        disk = os.statvfs(store.folder)
-    free = disk.f_bavail * disk.f_frsize
-    if missing and free < missing + _SPARE:
+    free = store.free()
+    if missing and free < missing + SPARE:
         raise StoreError(
-            f"{store.folder}: {missing + _SPARE:,} bytes are needed for {bundle.path.name}, and {free:,} are free",
+            f"{store.folder}: {missing + SPARE:,} bytes are needed for {bundle.path.name}, and {free:,} are free",
             hint="make room (sealift-install gc removes what no environment uses), then import it again",
         )
 

@@ -12,11 +12,13 @@ import msgspec
 
 from sealift.durable import storing
 from sealift.errors import StoreError
+from sealift.progress import Progress, Silent
 
 from .applying import Installation
 from .deployments import Deployed, Deployments
 from .event import event
 from .folder import STORE
+from .repacking import Wasteful, fitting, repack, wasteful
 from .site import Site
 from .state import Admitted
 from .store import Store
@@ -32,19 +34,30 @@ class Collected:
     bytes: int
     folders: int
     """Folders of releases at targets; not known before they are removed."""
+    packs: int
+    """Packs of which little was needed, and that were packed anew."""
+    saved: int
+    """Bytes that this freed, nearly."""
 
 
 def collect(
-    site: Site, installation: Installation, *, keep: int, dry_run: bool, clock: Callable[[], datetime]
+    site: Site,
+    installation: Installation,
+    *,
+    keep: int,
+    dry_run: bool,
+    clock: Callable[[], datetime],
+    progress: Progress | None = None,
 ) -> Collected:
-    """Remove releases and store files that are not needed.
+    """Remove releases and store files that are not needed, and pack anew what is needed of packs in small part.
 
     Kept are the `keep` newest releases of each name, and whatever an environment runs, ran before, or is
     being changed to.
 
     Raises:
         StoreError: the disk refuses, another command is at work, or an environment uses what is not admitted.
-        IntegrityError: a manifest that is kept is damaged, so that nobody knows what it needs.
+        IntegrityError: a manifest that is kept is damaged, so that nobody knows what it needs; or a pack that
+            is to be packed anew is. What is not needed has left then.
     """
     with site.lock():
         used = _used(installation)
@@ -55,6 +68,7 @@ def collect(
         needed = _needed(store, stay)
         unneeded = [path for path in _files(site.store) if path not in needed]
         size = sum(path.stat().st_size for path in unneeded)
+        waste = wasteful(store, stay)
         folders = 0
         if not dry_run:
             _remove_orphans(store, site.state.admitted, unneeded)
@@ -65,7 +79,28 @@ def collect(
                 with storing(path):
                     path.unlink(missing_ok=True)
             folders = _prune(installation)
-    return Collected(releases=tuple(each.label for each in gone), files=len(unneeded), bytes=size, folders=folders)
+            waste = fitting(store, waste)
+            if waste:
+                _repack(site, store, waste, clock(), progress or Silent())
+    return Collected(
+        releases=tuple(each.label for each in gone),
+        files=len(unneeded),
+        bytes=size,
+        folders=folders,
+        packs=len(waste),
+        saved=sum(each.wasted for each in waste),
+    )
+
+
+def _repack(site: Site, store: Store, waste: list[Wasteful], now: datetime, progress: Progress) -> None:
+    admitted = repack(store, site.state.admitted, waste, progress)
+    noted = event("packed-anew", {"packs": sorted(each.pack.sha256 for each in waste)}, now)
+    site.commit(msgspec.structs.replace(site.state, admitted=admitted), [noted])
+    needed = _needed(store, admitted)
+    for path in _files(site.store):
+        if path not in needed:
+            with storing(path):
+                path.unlink()
 
 
 def _check_known(site: Site, used: set[tuple[str, str]]) -> None:

@@ -29,7 +29,7 @@ from sealift.durable import write_file
 from sealift.errors import IntegrityError, MalformedError, StoreError
 from sealift.frame import compressible, seal, store
 from sealift.hashing import damaged_pack
-from sealift.index import HOLE, Frame
+from sealift.index import Frame, runs
 from sealift.listing import Blob, ListingBlob, lines, packed, sound
 from sealift.manifest import Part
 from sealift.opening import Content as Offered
@@ -142,7 +142,7 @@ def rebuild(
         MalformedError: the difference breaks a rule of the format.
         StoreError: the disk or the medium refuses.
     """
-    olds = [_content(store, each) for each in bases]
+    olds = [store.content(each.part) for each in bases]
     listings, sizes = _trees(bundle, content, bases, store)
     digests = [number.to_bytes(32, "big") for number in sizes]
     lengths = list(sizes.values())
@@ -177,16 +177,6 @@ def rebuild(
 def _keep(path: Path, content: bytes, blob: Blob) -> None:
     if not sound(path, blob):
         write_file(path, content)
-
-
-def _content(store: Store, admitted: Admitted) -> Content:
-    content = Content()
-    for artifact in store.held(admitted.part).artifacts:
-        for entry in store.entries(artifact):
-            content.add(entry)
-    part = admitted.part
-    content.place(store.frames(part.index), [store.pack(pack) for pack in part.packs])
-    return content
 
 
 def _trees(
@@ -344,24 +334,7 @@ class _Frames:
         for key, pieces in self._pieces.items():
             pack, frame = self._known[key]
             frames.append(
-                msgspec.structs.replace(frame, pack=packs[pack.sha256][0], chunks=_runs(sorted(pieces), frame.size))
+                msgspec.structs.replace(frame, pack=packs[pack.sha256][0], chunks=runs(sorted(pieces), frame.size))
             )
         frames.sort(key=lambda frame: min(frame.numbers()))
         return tuple(blob for _, blob in packs.values()), frames
-
-
-def _runs(pieces: list[tuple[int, int, int]], size: int) -> tuple[tuple[int, int], ...]:
-    """Runs of chunk numbers, with holes where the frame holds something else."""
-    runs: list[tuple[int, int]] = []
-    place = 0
-    for start, length, number in pieces:
-        if start > place:
-            runs.append((HOLE, start - place))
-        if runs and runs[-1][0] != HOLE and number == sum(runs[-1]):
-            runs[-1] = (runs[-1][0], runs[-1][1] + 1)
-        else:
-            runs.append((number, 1))
-        place = start + length
-    if place < size:
-        runs.append((HOLE, size - place))
-    return tuple(runs)

@@ -6,6 +6,7 @@ state says. So a file that was damaged after it was admitted is noticed before i
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -14,7 +15,9 @@ import msgspec
 from sealift import index as indexes
 from sealift import manifest as manifests
 from sealift import tree as trees
+from sealift.content import Content
 from sealift.digest import sha256
+from sealift.durable import storing
 from sealift.errors import IntegrityError
 from sealift.index import Frame
 from sealift.listing import Blob, ListingBlob, file_name
@@ -24,6 +27,8 @@ from sealift.provenance import parse as parse_provenance
 from sealift.reading import bounded
 from sealift.tree import Entry
 
+SPARE = 16 << 20
+"""Bytes that must stay free on the disk: for the state, the ledger and the folders."""
 _REPAIR = "import a bundle that holds it: that repairs the store"
 
 
@@ -52,6 +57,16 @@ class Store:
     def manifest(self, blob: Blob) -> Path:
         """Where a manifest is or would be."""
         return self.folder / "manifests" / f"{blob.sha256}.json"
+
+    def free(self) -> int:
+        """Bytes that are free on its disk.
+
+        Raises:
+            StoreError: the disk refuses.
+        """
+        with storing(self.folder):
+            disk = os.statvfs(self.folder)
+        return disk.f_bavail * disk.f_frsize
 
     def release(self, blob: Blob) -> Release:
         """An admitted release's manifest.
@@ -85,6 +100,19 @@ class Store:
             IntegrityError: its tree is missing or damaged.
         """
         return trees.entries(_load(self.tree(artifact.tree), artifact.tree), artifact.tree, artifact.digest)
+
+    def content(self, part: Part) -> Content:
+        """The chunks of an admitted part, and where they lie.
+
+        Raises:
+            IntegrityError: a listing of it is missing or damaged.
+        """
+        content = Content()
+        for artifact in self.held(part).artifacts:
+            for entry in self.entries(artifact):
+                content.add(entry)
+        content.place(self.frames(part.index), [self.pack(pack) for pack in part.packs])
+        return content
 
     def provenance(self, release: Release) -> Statement | None:
         """Where an admitted release came from; None where nobody says so.

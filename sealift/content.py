@@ -114,7 +114,12 @@ class Chunks:
 
 
 def content_of(path: Path, frame: Frame, *, why: str = "") -> bytes:
-    """The content of a frame of the pack `path`, once its digest was checked.
+    """The content of a frame of the pack `path`, once its digest was checked: see `sealed_of`."""
+    return unseal(sealed_of(path, frame, why=why), frame.size)
+
+
+def sealed_of(path: Path, frame: Frame, *, why: str = "") -> bytes:
+    """A frame of the pack `path` as it lies there, once its digest was checked.
 
     Args:
         path: the pack.
@@ -139,7 +144,7 @@ def content_of(path: Path, frame: Frame, *, why: str = "") -> bytes:
             hint="'sealift-install verify' gives the whole list at a site: import a bundle that holds it; "
             "a depot is restored from its backup",
         )
-    return unseal(sealed, frame.size)
+    return sealed
 
 
 def _unfit() -> IntegrityError:

@@ -54,6 +54,28 @@ class Frame(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tru
                     yield number, 0
 
 
+def runs(pieces: Iterable[tuple[int, int, int]], size: int) -> tuple[tuple[int, int], ...]:
+    """The runs of a frame that holds chunks at some places of its content, with holes where it holds something else.
+
+    Args:
+        pieces: start, size in bytes and number of each chunk, in the order of the content.
+        size: bytes of the content.
+    """
+    found: list[tuple[int, int]] = []
+    place = 0
+    for start, length, number in pieces:
+        if start > place:
+            found.append((HOLE, start - place))
+        if found and found[-1][0] != HOLE and number == sum(found[-1]):
+            found[-1] = (found[-1][0], found[-1][1] + 1)
+        else:
+            found.append((number, 1))
+        place = start + length
+    if place < size:
+        found.append((HOLE, size - place))
+    return tuple(found)
+
+
 FrameT = TypeVar("FrameT", bound=Frame)
 
 

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import click
 
-from sealift.cli import command, count, emit, json_option, size, utc_now
+from sealift.cli import Bar, command, count, emit, json_option, quiet_option, size, utc_now
 
 from .options import installation, site_option
 
@@ -28,21 +28,25 @@ from .options import installation, site_option
 )
 @click.option("--dry-run", is_flag=True, help="Show what would be removed, and remove nothing.")
 @json_option
-def gc(folder: Path, keep: int, dry_run: bool, as_json: bool) -> None:
+@quiet_option
+def gc(folder: Path, keep: int, dry_run: bool, as_json: bool, quiet: bool) -> None:
     """Remove releases and content that nothing uses.
 
-    What an environment runs, ran before, or is being changed to always stays.
+    What an environment runs, ran before, or is being changed to always stays. A pack of which only a part is
+    still needed, as after many differences, is packed anew.
     """
     from ..collecting import collect
     from ..site import Site
 
     site = Site.open(folder)
-    done = collect(site, installation(site), keep=keep, dry_run=dry_run, clock=utc_now)
+    with Bar(quiet=quiet) as bar:
+        done = collect(site, installation(site), keep=keep, dry_run=dry_run, clock=utc_now, progress=bar)
     document = {
         "releases": list(done.releases),
         "files": done.files,
         "bytes": done.bytes,
         "folders": done.folders,
+        "packed_anew": {"packs": done.packs, "bytes": done.saved},
         "dry_run": dry_run,
     }
     verb = "would remove" if dry_run else "removed"
@@ -50,4 +54,7 @@ def gc(folder: Path, keep: int, dry_run: bool, as_json: bool) -> None:
     text = f"{verb} {what}, {count(done.files, 'file')} of the store, {size(done.bytes)}"
     if done.folders:
         text += f", and {count(done.folders, 'folder')} at targets"
+    if done.packs:
+        anew = "would pack" if dry_run else "packed"
+        text += f"\n{anew} {count(done.packs, 'pack')} anew, of which {size(done.saved)} were of no use"
     emit(document, as_json, text)

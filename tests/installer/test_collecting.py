@@ -134,7 +134,7 @@ def test_gc_again_removes_nothing(site: Isolated) -> None:
     """And writes no further line."""
     _gc(site, keep=1)
     before = site.fingerprint_of_everything()
-    assert _gc(site, keep=1) == Collected(releases=(), files=0, bytes=0, folders=0)
+    assert _gc(site, keep=1) == Collected(releases=(), files=0, bytes=0, folders=0, packs=0, saved=0)
     assert site.fingerprint_of_everything() == before
     assert events(site, "removed") == 1
 

@@ -6,6 +6,7 @@ Each operation is killed just before and just after every call that changes the 
 from __future__ import annotations
 
 import itertools
+import random
 import shutil
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
@@ -18,7 +19,7 @@ from worlds import NOW, Connected, Isolated
 
 from bundler.depot import Depot
 from installer.auditing import audit
-from installer.collecting import collect
+from installer.collecting import Collected, collect
 from installer.site import Site
 from keys.ceremony import init
 from sealift.errors import DeployError
@@ -90,6 +91,11 @@ def world(tmp_path_factory: pytest.TempPathFactory) -> Iterator[World]:
     site.admit(bundles["1.2.0"])
     site.apply("1.2.0")
     world.keep("runs 1.2.0")
+    world.set_to("enrolled")
+    large = {f"own/{number}": random.Random(number).randbytes(20_000) for number in range(10)}
+    site.admit(connected.bundle("2.0.0", shop("2.0.0") | large))
+    site.admit(connected.bundle("2.1.0", shop("2.1.0") | {"kept": large["own/3"]}, since=["shop@2.0.0"]))
+    world.keep("needs little of 2.0.0")
     yield world
     shutil.rmtree(base)
 
@@ -234,3 +240,23 @@ def test_a_killed_gc_removes_nothing_that_is_needed_and_can_be_repeated(world: W
         assert serving(world.site) == "1.1.0"
 
     _every_kill(world, "runs 1.2.0", side, part, gc, check)
+
+
+@each_kill
+def test_a_killed_gc_that_packs_anew_loses_nothing(world: World, side: Side, part: int) -> None:
+    """79, 93: a release is whole in its old packs or in the new ones; a second gc ends the work."""
+
+    def gc() -> Collected:
+        work = world.site.installation
+        return collect(work.site, work, keep=1, dry_run=False, clock=lambda: NOW)
+
+    def check(number: int) -> None:
+        world.check_sound(deep=True)
+        gc()
+        assert admitted(world.site) == ["2.1.0"], number
+        world.check_sound(deep=True)
+        again = gc()
+        assert (again.files, again.packs) == (0, 0), number
+        assert sum(path.stat().st_size for path in (world.site.folder / "store" / "packs").iterdir()) < 40_000
+
+    _every_kill(world, "needs little of 2.0.0", side, part, gc, check)
