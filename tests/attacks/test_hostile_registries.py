@@ -509,3 +509,22 @@ def test_the_rest_of_an_answer_that_drips_is_not_waited_for(
     began = time.monotonic()
     refused(liar, workshop, SourceError, "has no such thing")
     assert time.monotonic() - began < 2
+
+
+@pytest.mark.parametrize("side", ["bundler.images.wire", "installer.targets.wire"])
+def test_a_proxy_is_asked_in_place_of_the_registry(liar: Liar, side: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The registry's name is for the proxy to resolve, and the proxy's password is for the proxy alone."""
+    monkeypatch.setenv("http_proxy", f"http://user:word@{liar.host}")
+    told: list[str | None] = []
+
+    def relayed(exchange: Exchange) -> bool:
+        told.append(exchange.headers.get("Proxy-Authorization"))
+        exchange.path = exchange.path.removeprefix("http://registry.example.com")
+        return False
+
+    liar.twist("", relayed)
+    line = importlib.import_module(side).Wire({}, Patience(read=5), connections=1)
+    _read(line, "http://registry.example.com/v2/shop/web/manifests/1.0")
+    assert [path for _, path, _ in liar.seen] == ["http://registry.example.com/v2/shop/web/manifests/1.0"]
+    assert [str(each).partition(" ")[0] for each in told] == ["Basic"]
+    assert liar.seen[0][2] is None
