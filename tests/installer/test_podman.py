@@ -11,11 +11,14 @@ import pytest
 from boxes import Boxes, box
 from images import Sample
 from registries import Running
-from worlds import Connected, Isolated
+from worlds import NOW, Connected, Isolated
 
+from bundler.depot import Depot
 from installer import commands
 from installer.applying import Outcome
 from installer.environment import load
+from installer.site import Site
+from keys.ceremony import init
 from sealift.errors import DeployError, SealiftError, UsageError
 
 WEB = "registry.example.com/shop/web"
@@ -67,14 +70,38 @@ class Place:
         return str(self.podman.inspect(name)["Id"])
 
 
-@pytest.fixture
-def place(connected: Connected, isolated: Isolated, podman: Boxes, quiet_home: Path) -> Place:
-    """It holds two good releases, of which one image is the same."""
-    place = Place(connected, isolated, podman)
-    side = box("side")
+@pytest.fixture(scope="module")
+def brought(tmp_path_factory: pytest.TempPathFactory, own_podman: Boxes) -> tuple[Path, str]:
+    """A depot and a site that holds two good releases, of which one image is the same; and the depot's fingerprint."""
+    folder = tmp_path_factory.mktemp("brought")
+    for side in ("connected", "isolated"):
+        (folder / side).mkdir()
+    made = init(folder / "connected/depot", root_keys=1, threshold=1, passphrase=None, now=NOW, unsafe_unencrypted=True)
+    connected, isolated = _sides(folder, made.fingerprint)
+    Site.create(isolated.folder, connected.first_root.read_bytes(), made.fingerprint, NOW)
+    place, side = Place(connected, isolated, own_podman), box("side")
     for version in ("1.0", "1.1"):
         place.bring(version, box(version), side)
-    return place
+    return folder, made.fingerprint
+
+
+def _sides(folder: Path, fingerprint: str) -> tuple[Connected, Isolated]:
+    """The two sides of the gap in a folder."""
+    connected, isolated = folder / "connected", folder / "isolated"
+    depot = Depot(connected / "depot")
+    return (
+        Connected(root=connected, depot=depot, fingerprint=fingerprint),
+        Isolated(root=isolated, folder=isolated / "site", srv=isolated / "srv"),
+    )
+
+
+@pytest.fixture
+def place(brought: tuple[Path, str], tmp_path: Path, podman: Boxes, quiet_home: Path) -> Place:
+    """A copy of it, for one test."""
+    folder, fingerprint = brought
+    for side in ("connected", "isolated"):
+        shutil.copytree(folder / side, tmp_path / side, symlinks=True)
+    return Place(*_sides(tmp_path, fingerprint), podman)
 
 
 def test_what_is_another_is_replaced_and_nothing_else(place: Place) -> None:
