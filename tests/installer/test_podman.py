@@ -74,8 +74,8 @@ class Place:
 def brought(tmp_path_factory: pytest.TempPathFactory, own_podman: Boxes) -> tuple[Path, str]:
     """A depot and a site that holds two good releases, of which one image is the same; and the depot's fingerprint."""
     folder = tmp_path_factory.mktemp("brought")
-    for side in ("connected", "isolated"):
-        (folder / side).mkdir()
+    for name in ("connected", "isolated"):
+        (folder / name).mkdir()
     made = init(folder / "connected/depot", root_keys=1, threshold=1, passphrase=None, now=NOW, unsafe_unencrypted=True)
     connected, isolated = _sides(folder, made.fingerprint)
     Site.create(isolated.folder, connected.first_root.read_bytes(), made.fingerprint, NOW)
