@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import contextlib
+import http.client
+import io
 import socket
 import ssl
 import threading
+import time
 from collections.abc import Iterable, Iterator, Mapping
-from typing import cast
+from typing import Any, cast
 
 import urllib3
 from urllib3.connection import HTTPConnection, HTTPSConnection
@@ -17,6 +20,7 @@ from urllib3.util import Timeout
 from sealift.errors import SourceError
 from sealift.names import visible
 from sealift.oci.address import Address, is_here
+from sealift.oci.haste import Hasty
 from sealift.oci.hosts import certificates
 from sealift.oci.transport import PIECE, Broken
 from sealift.patience import Patience
@@ -24,11 +28,45 @@ from sealift.patience import Patience
 from ..connections import manager, tls_context
 from ..web import Failure, meaning
 
-_REST_MAX = 64 << 10
-"""Bytes of an answer that nobody reads up to which its connection is worth keeping."""
+_REST_MAX, _REST_SECONDS = 64 << 10, 1.0
+"""Bytes and seconds of an answer that nobody reads up to which its connection is worth keeping."""
 
 
-class _Elsewhere(HTTPConnection):
+class _Response(http.client.HTTPResponse):
+    """An answer that comes in time, or breaks off."""
+
+    def __init__(self, sock: socket.socket, *args: Any, **more: Any) -> None:
+        super().__init__(sock, *args, **more)
+        self.fp.close()
+        self._hasty = Hasty(sock.makefile("rb", buffering=0), sock.gettimeout() or Patience().read)
+        self.fp = io.BufferedReader(self._hasty)
+
+    def begin(self) -> None:
+        with self._hasty.within():
+            super().begin()
+
+    def read1(self, n: int = -1) -> bytes:
+        with self._hasty.within():
+            return super().read1(n)
+
+
+class _Connection(HTTPConnection):
+    response_class = _Response
+
+
+class _ConnectionByTls(HTTPSConnection):
+    response_class = _Response
+
+
+class _Plain(urllib3.HTTPConnectionPool):
+    ConnectionCls = _Connection
+
+
+class _Tls(urllib3.HTTPSConnectionPool):
+    ConnectionCls = _ConnectionByTls
+
+
+class _Elsewhere(_Connection):
     """A connection that ends, with nothing sent, where the other end is this machine itself."""
 
     def _new_conn(self) -> socket.socket:
@@ -42,16 +80,20 @@ class _Elsewhere(HTTPConnection):
         return made
 
 
-class _ElsewhereByTls(HTTPSConnection, _Elsewhere):
+class _ElsewhereByTls(_ConnectionByTls, _Elsewhere):
     """The same with TLS."""
 
 
-class _Plain(urllib3.HTTPConnectionPool):
+class _PlainElsewhere(urllib3.HTTPConnectionPool):
     ConnectionCls = _Elsewhere
 
 
-class _Tls(urllib3.HTTPSConnectionPool):
+class _TlsElsewhere(urllib3.HTTPSConnectionPool):
     ConnectionCls = _ElsewhereByTls
+
+
+_ANYWHERE = {"http": _Plain, "https": _Tls}
+_ELSEWHERE = {"http": _PlainElsewhere, "https": _TlsElsewhere}
 
 
 class Wire:
@@ -104,8 +146,8 @@ class Wire:
             if key not in self._managers:
                 context = self._context(address.host) if address.scheme == "https" else None
                 pools = manager(address.text, context=context, connections=self._connections)
-                if address.led and pools.proxy is None:
-                    pools.pool_classes_by_scheme = {"http": _Plain, "https": _Tls}
+                elsewhere = address.led and pools.proxy is None
+                pools.pool_classes_by_scheme = _ELSEWHERE if elsewhere else _ANYWHERE
                 self._managers[key] = pools
             return self._managers[key]
 
@@ -165,9 +207,11 @@ def _broken(failure: Failure) -> Broken:
 
 def _end(response: urllib3.BaseHTTPResponse) -> None:
     """Read a short rest, so that the connection may be used again; a long one is not worth it."""
-    length = 0
+    length, until = 0, time.monotonic() + _REST_SECONDS
     with contextlib.suppress(HTTPError):
         while length <= _REST_MAX and (piece := response.read1(_REST_MAX, decode_content=False)):
             length += len(piece)
+            if time.monotonic() > until:
+                return
         if length <= _REST_MAX:
             response.release_conn()

@@ -292,7 +292,8 @@ def _origin(asked: _Want, workshop: Workshop, kept: Shed) -> Iterator[Origin]:
         with remote.opened() as origin:
             yield origin
         return
-    from ..images.local import Archive, DockerArchive, Folder, Layout
+    from ..images.local import Archive, Folder, Layout
+    from ..images.saved import DockerArchive
 
     transport, place, named = asked.local
     path = Path(os.path.normpath(workshop.base / place))

@@ -16,21 +16,19 @@ from collections.abc import Collection, Mapping
 from pathlib import Path
 from typing import Any
 
-import msgspec
-
 from sealift import hooks
 from sealift.digest import sha256
-from sealift.durable import TEMPORARY, make_folder, storing, sync_folder, write_file
-from sealift.errors import StoreError, UsageError
+from sealift.durable import TEMPORARY, make_folder, storing, sync_folder
+from sealift.errors import UsageError
 from sealift.names import RELEASE
 from sealift.oci.names import hex_of
-from sealift.reading import bounded
 
 from .. import kube, mapping
 from ..chosen import ARTIFACTS, FOLDER, chosen
 from ..containers.native import Native, native, write
 from ..containers.podman import Podman, layout
-from ..containers.running import NOTHING, Container, Image, Pods, Runner, Running
+from ..containers.records import Records
+from ..containers.running import Container, Image, Pods, Runner, Running
 from ..deployable import Deployable
 from ..images import images
 from ..mapping import Rule
@@ -41,7 +39,6 @@ from .registry import SCHEMA as REGISTRY
 
 TIMEOUT = 300
 SETTLE = 2
-FILE, FILE_MAX = "release.json", 4 << 20
 LAYOUTS = "layouts"
 _NAME = {"type": "string", "pattern": "^[A-Za-z0-9][A-Za-z0-9_.-]*$", "maxLength": 128}
 _WORD = {"description": "One argument.", "type": "string", "maxLength": 4096, "pattern": r"^[^\u0000]*$"}
@@ -120,6 +117,7 @@ class PodmanTarget:
         self._workplace = workplace
         self._shelf = Shelf(workplace.room("podman", self.place))
         self._switching = Switching(self._shelf)
+        self._records = Records(self._shelf)
         self._settle = int(settings.get("settle", SETTLE))
         self._timeout = int(settings.get("timeout", TIMEOUT))
         owner = sha256(f"{workplace.environment} {self.place}".encode())[:32]
@@ -151,8 +149,8 @@ class PodmanTarget:
                 written += self._lay_out(found)
         files = self._files(deployable)
         running = self._running(natives, files)
-        self._keep(deployable.identity, running, files)
-        self._runner.refuse_foreign(running, [each for each, _ in self._old()], self._brought())
+        self._records.keep(deployable.identity, running, files)
+        self._runner.refuse_foreign(running, [each for each, _ in self._old()], self._records.images())
         for image in running.images:
             self._runner.bring(image)
         return Staged(folder=None, written=written)
@@ -236,53 +234,11 @@ class PodmanTarget:
         insecure = self._settings.get("unsafe_http", False)
         return Image(name=found.name.text, id=found.id, place=place, insecure=insecure)
 
-    def _keep(self, identity: str, running: Running, files: Mapping[str, bytes]) -> None:
-        """Keep what of a release runs, for the way back."""
-        folder = self._shelf.releases / identity
-        content = msgspec.json.encode(running)
-        if folder.is_dir() and self._manifests(folder) == files:
-            write_file(folder / FILE, content)
-            return
-        with self._shelf.making(identity) as temporary:
-            for path, manifest in files.items():
-                make_folder((temporary / "pods" / path).parent)
-                write_file(temporary / "pods" / path, manifest)
-            write_file(temporary / FILE, content)
-
-    def _manifests(self, folder: Path) -> dict[str, bytes]:
-        base = folder / "pods"
-        with storing(base):
-            names = sorted(str(path.relative_to(base)) for path in base.rglob("*") if path.is_file())
-        return {name: bounded(base / name, kube.SIZE_MAX) or b"" for name in names}
-
-    def _kept(self, identity: str | None) -> tuple[Running, Path]:
-        """What of a release runs, and the folder of its manifests.
-
-        Raises:
-            StoreError: it is not staged.
-        """
-        if identity is None:
-            return NOTHING, self._shelf.root
-        folder = self._shelf.releases / identity
-        try:
-            running = msgspec.json.decode(bounded(folder / FILE, FILE_MAX) or b"", type=Running)
-        except (msgspec.DecodeError, UnicodeDecodeError) as error:
-            raise StoreError(
-                f"{folder / FILE} is missing or damaged", hint="apply another version, and then this one again"
-            ) from error
-        return running, folder / "pods"
-
     def _old(self) -> list[tuple[Running, Path]]:
         """What may run as ours: of the release that serves, and of a switch under way."""
         found = self._switching.under_way()
         releases = dict.fromkeys([found.to, found.leaving] if found else [self._shelf.current()])
-        return [self._kept(identity) for identity in releases if identity]
-
-    def _brought(self) -> set[str]:
-        """The IDs of the images of all releases that are staged."""
-        with storing(self._shelf.releases):
-            folders = [path for path in self._shelf.releases.iterdir() if (path / FILE).is_file()]
-        return {image.id for folder in folders for image in self._kept(folder.name)[0].images}
+        return [self._records.kept(identity) for identity in releases if identity]
 
     def activate(self, identity: str | None) -> None:
         """Let a staged release run, or nothing, and watch it.
@@ -295,8 +251,8 @@ class PodmanTarget:
         old = self._old()
         if identity is None and not old and not broken:
             return
-        running, folder = self._kept(identity)
-        self._runner.refuse_foreign(running, [each for each, _ in old], self._brought())
+        running, folder = self._records.kept(identity)
+        self._runner.refuse_foreign(running, [each for each, _ in old], self._records.images())
         for image in running.images:
             self._runner.bring(image)
         self._switching.begin(identity)
@@ -310,7 +266,7 @@ class PodmanTarget:
         serving = self.current()
         if serving != identity:
             return f"{self.place} has {serving or 'nothing'}, not {identity}"
-        running, _ = self._kept(identity)
+        running, _ = self._records.kept(identity)
         if problem := self._runner.problem(running):
             return problem
         if deep and self._running(self._natives(deployable), self._files(deployable)) != running:
@@ -329,7 +285,7 @@ class PodmanTarget:
         layouts, releases = self._shelf.root / LAYOUTS, self._shelf.releases
         if layouts.is_dir():
             with storing(layouts):
-                kept = [self._kept(name)[0] for name in os.listdir(releases) if (releases / name).is_dir()]
+                kept = [self._records.kept(name)[0] for name in os.listdir(releases) if (releases / name).is_dir()]
                 needed = {image.place for running in kept for image in running.images}
                 for folder in sorted(layouts.iterdir()):
                     if layout(folder) not in needed:

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
+import importlib
 import json
+import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -15,6 +18,8 @@ from registries import PASSWORD, USER
 from bundler.sources import Found, Workshop, oci
 from sealift.errors import IntegrityError, MalformedError, SealiftError, SourceError
 from sealift.oci import session as sessions
+from sealift.oci.address import parse
+from sealift.oci.transport import Broken, Transport
 from sealift.patience import Patience
 from sealift.progress import Silent
 
@@ -182,7 +187,6 @@ def test_a_range_that_was_not_asked_for(liar: Liar, made: Sample, workshop: Work
 
 def test_silence_is_given_up(liar: Liar, workshop: Workshop) -> None:
     """A server that takes the request and says nothing."""
-    import time
 
     def silent(exchange: Exchange) -> bool:
         time.sleep(0.8)
@@ -194,8 +198,6 @@ def test_silence_is_given_up(liar: Liar, workshop: Workshop) -> None:
 
 def test_a_trickle_is_given_up(liar: Liar, workshop: Workshop, monkeypatch: pytest.MonkeyPatch) -> None:
     """A body that never stops and never gets anywhere."""
-    import time
-
     monkeypatch.setattr(sessions, "SLOW_SECONDS", 0.2)
 
     def trickling(exchange: Exchange) -> bool:
@@ -440,3 +442,89 @@ def test_the_next_page_is_elsewhere(liar: Liar, made: Sample, workshop: Workshop
     link = '<https://evil.example.com/v2/x>; rel="next"'
     liar.twist("referrers/", lambda exchange: exchange.say(200, listed, Content_Type=INDEX, Link=link))
     refused(liar, workshop, MalformedError, "at another host")
+
+
+def test_a_blob_that_is_shorter_than_its_descriptor_says(
+    liar: Liar, made: Sample, workshop: Workshop, waits: list[float]
+) -> None:
+    """An answer that is whole by its own length is not asked for without end."""
+    content = made.pile.blobs[large(made)]
+    liar.twist(f"blobs/{large(made)}", lambda exchange: exchange.say(200, content[:1000]))
+    refused(liar, workshop, SourceError, "after 3 attempts")
+
+
+def test_a_token_without_end(liar: Liar, workshop: Workshop) -> None:
+    """A token service is bounded like everybody else."""
+    liar.twist("/token", lambda exchange: exchange.say(200, bytes(2 << 20)))
+    challenge = f'Bearer realm="http://{liar.host}/token",service="x"'
+    liar.twist("/v2/", lambda exchange: exchange.say(401, WWW_Authenticate=challenge))
+    refused(liar, workshop, SourceError, "sends more than the 1048576 bytes")
+
+
+def _dripping(exchange: Exchange, before: bytes, drop: bytes) -> bool:
+    """Send something, and then a drop at a time, for longer than anybody waits; each resets a socket's own clock."""
+    exchange.close_connection = True
+    with contextlib.suppress(OSError):
+        exchange.wfile.write(before)
+        until = time.monotonic() + 3
+        while time.monotonic() < until:
+            exchange.wfile.write(drop)
+            time.sleep(0.02)
+    return True
+
+
+DRIPS = {
+    "a head": (b"HTTP/1.1 200 OK\r\nX-Long: ", b"x"),
+    "interim answers": (b"", b"HTTP/1.1 100 Continue\r\n\r\n"),
+    "trailers": (b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n1\r\nx\r\n0\r\n", b"X: y\r\n"),
+}
+
+
+def _read(line: Transport, address: str) -> None:
+    with line.send("GET", parse(address), {}, None) as answer:
+        while answer.read():
+            pass
+
+
+@pytest.mark.parametrize("side", ["bundler.images.wire", "installer.targets.wire"])
+@pytest.mark.parametrize("name", sorted(DRIPS))
+def test_what_drips_is_given_up(liar: Liar, side: str, name: str) -> None:
+    """A head, interim answers or trailers without end keep neither side of the gap for longer than it waits."""
+    before, drop = DRIPS[name]
+    liar.twist("drip", lambda exchange: _dripping(exchange, before, drop))
+    line = importlib.import_module(side).Wire({}, Patience(read=0.3), connections=1)
+    began = time.monotonic()
+    with pytest.raises(Broken, match="in time"):
+        _read(line, f"http://{liar.host}/drip")
+    assert time.monotonic() - began < 2
+
+
+def test_the_rest_of_an_answer_that_drips_is_not_waited_for(
+    liar: Liar, workshop: Workshop, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What nobody reads ends the connection, and not the patience."""
+    monkeypatch.setattr("bundler.images.wire._REST_SECONDS", 0.1)
+    head = b"HTTP/1.1 404 Not Found\r\nContent-Length: 60000\r\n\r\n"
+    liar.twist("manifests/1.0$", lambda exchange: _dripping(exchange, head, b"x"))
+    began = time.monotonic()
+    refused(liar, workshop, SourceError, "has no such thing")
+    assert time.monotonic() - began < 2
+
+
+@pytest.mark.parametrize("side", ["bundler.images.wire", "installer.targets.wire"])
+def test_a_proxy_is_asked_in_place_of_the_registry(liar: Liar, side: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The registry's name is for the proxy to resolve, and the proxy's password is for the proxy alone."""
+    monkeypatch.setenv("http_proxy", f"http://user:word@{liar.host}")
+    told: list[str | None] = []
+
+    def relayed(exchange: Exchange) -> bool:
+        told.append(exchange.headers.get("Proxy-Authorization"))
+        exchange.path = exchange.path.removeprefix("http://registry.example.com")
+        return False
+
+    liar.twist("", relayed)
+    line = importlib.import_module(side).Wire({}, Patience(read=5), connections=1)
+    _read(line, "http://registry.example.com/v2/shop/web/manifests/1.0")
+    assert [path for _, path, _ in liar.seen] == ["http://registry.example.com/v2/shop/web/manifests/1.0"]
+    assert [str(each).partition(" ")[0] for each in told] == ["Basic"]
+    assert liar.seen[0][2] is None

@@ -15,7 +15,7 @@ import multiprocessing
 import shutil
 import sys
 import tarfile
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import corpora
@@ -57,7 +57,7 @@ def rows(bench: Bench, letter: str, tree: Path) -> None:
         ):
             bench.say(f"{letter}: making an image of {size / 1e6:.0f} MB")
             _push_images(here, tree)
-            _Work(bench, letter, arena, here, there).run()
+            _Race(bench, f"image of {letter}", arena, here, there).race()
     except CommandError as error:
         bench.failed(f"{letter} images", error)
 
@@ -99,16 +99,84 @@ def _image(tree: Path, version: str) -> tuple[Pile, str, dict[str, dict[str, obj
     return pile, "bench/image", {version: root}
 
 
-class _Work:
-    def __init__(self, bench: Bench, letter: str, arena: Path, here: Running, there: Running) -> None:
+class Crossing:
+    """The image `bench/image` goes from one registry to another, each step by itself."""
+
+    def __init__(self, bench: Bench, corpus: str, arena: Path, here: Running, there: Running) -> None:
         self._bench = bench
-        self._corpus = f"image of {letter}"
+        self._corpus = corpus
         self._arena = arena
         self._here = here
         self._there = there
 
-    def run(self) -> None:
-        self._prepare()
+    def run(self, version: str) -> None:
+        """Carry a version once, sampled: the memory counts, and the times say little."""
+        self._prepare(version)
+        for work, command in self._steps(version):
+            run = sampled(command)
+            peak = Peak(tool="sealift", work=work, corpus=self._corpus, largest=run.largest, together=run.together)
+            self._bench.results.peaks.append(peak)
+            self._figure(work, [run])
+        self._forget_deployment()
+        self._figure("second push", [timed(self._apply(version))])
+
+    def _steps(self, version: str) -> Iterator[tuple[str, Command]]:
+        yield "lock", self._ours("sealift-bundle", "lock", f"{version}.yaml", "--depot", "depot")
+        out = ("--depot", "depot", "--out", "it.sealift")
+        yield "export", self._ours("sealift-bundle", "export", f"{version}.yaml", *out)
+        self._enroll()
+        yield "import", self._ours("sealift-install", "import", "--site", "site", "it.sealift")
+        yield "push", self._apply(version)
+
+    def _enroll(self) -> None:
+        shown = json.loads(output(self._ours("sealift-keys", "show", "--depot", "depot", "--json")))
+        root = "depot/metadata/1.root.json"
+        words = ("enroll", "--site", "site", "--root", root, "--fingerprint", shown["fingerprint"])
+        output(self._ours("sealift-install", *words))
+
+    def _ours(self, program: str, *words: str | Path) -> Command:
+        return Command(argv=[self._bench.sealift.programs / program, *words], cwd=self._arena, env=_PASSPHRASE)
+
+    def _prepare(self, *versions: str) -> None:
+        output(self._ours("sealift-keys", "init", "--depot", "depot"))
+        for version in versions:
+            (self._arena / f"{version}.yaml").write_text(
+                f'release: bench\nversion: "{version}"\nartifacts:\n  image:\n    source: oci\n'
+                f"    image: {self._here.host}/bench/image:{version}\n    unsafe_http: true\n"
+            )
+
+    def _apply(self, version: str) -> Command:
+        (self._arena / "environment.yaml").write_text(
+            f'environment: bench\nrelease: bench\nversion: "{version}"\npolicy: none\ntargets:\n  - kind: registry\n'
+            f"    registry: {self._there.host}\n    path: {self._arena / 'told'}\n    unsafe_http: true\n"
+        )
+        return self._ours("sealift-install", "apply", "--site", "site", "environment.yaml")
+
+    def _forget_deployment(self) -> None:
+        """Let the site know of no deployment; the registry keeps what it has."""
+        shutil.rmtree(self._arena / "told", ignore_errors=True)
+        shutil.rmtree(self._arena / "site/environments/bench", ignore_errors=True)
+
+    def _figure(self, work: str, runs: list[Run]) -> None:
+        self._bench.say(f"{self._corpus} {work}: {took(sealift=runs[0])}")
+        self._bench.results.figures.append(
+            Figure(
+                tool="sealift",
+                work=work,
+                corpus=self._corpus,
+                seconds=[run.seconds for run in runs],
+                cpu_seconds=[run.cpu_seconds for run in runs],
+                largest=max(run.largest for run in runs),
+            )
+        )
+
+
+class _Race(Crossing):
+    """The same in turn with skopeo."""
+
+    def race(self) -> None:
+        """Measure every step."""
+        self._prepare("1.0", "1.1")
         self._compare("fetch", "skopeo copy to a layout", self._fetch, self._skopeo_fetch)
         self._compare("lock", "skopeo copy to a layout", self._lock, self._skopeo_fetch, goal=None)
         self._peak("fetch", self._fetch, self._skopeo_fetch)
@@ -120,17 +188,6 @@ class _Work:
         self._forget_deployment()
         self._figure("second push", [timed(self._apply("1.0"))])
         self._figure("upgrade push", [timed(self._apply("1.1"))])
-
-    def _ours(self, program: str, *words: str | Path) -> Command:
-        return Command(argv=[self._bench.sealift.programs / program, *words], cwd=self._arena, env=_PASSPHRASE)
-
-    def _prepare(self) -> None:
-        output(self._ours("sealift-keys", "init", "--depot", "depot"))
-        for version in ("1.0", "1.1"):
-            (self._arena / f"{version}.yaml").write_text(
-                f'release: bench\nversion: "{version}"\nartifacts:\n  image:\n    source: oci\n'
-                f"    image: {self._here.host}/bench/image:{version}\n    unsafe_http: true\n"
-            )
 
     def _fetch(self) -> Command:
         shutil.rmtree(self._arena / "cache", ignore_errors=True)
@@ -151,28 +208,13 @@ class _Work:
         output(self._ours("sealift-bundle", "lock", f"{version}.yaml", "--depot", "depot"))
         output(self._ours("sealift-bundle", "export", f"{version}.yaml", "--depot", "depot", "--out", "it.sealift"))
         if version == "1.0":
-            shown = json.loads(output(self._ours("sealift-keys", "show", "--depot", "depot", "--json")))
-            root = "depot/metadata/1.root.json"
-            words = ("enroll", "--site", "site", "--root", root, "--fingerprint", shown["fingerprint"])
-            output(self._ours("sealift-install", *words))
+            self._enroll()
         output(self._ours("sealift-install", "import", "--site", "site", "it.sealift"))
-
-    def _apply(self, version: str) -> Command:
-        (self._arena / "environment.yaml").write_text(
-            f'environment: bench\nrelease: bench\nversion: "{version}"\npolicy: none\ntargets:\n  - kind: registry\n'
-            f"    registry: {self._there.host}\n    path: {self._arena / 'told'}\n    unsafe_http: true\n"
-        )
-        return self._ours("sealift-install", "apply", "--site", "site", "environment.yaml")
 
     def _push(self) -> Command:
         shutil.rmtree(self._there.storage, ignore_errors=True)
         self._forget_deployment()
         return self._apply("1.0")
-
-    def _forget_deployment(self) -> None:
-        """Let the site know of no deployment; the registry keeps what it has."""
-        shutil.rmtree(self._arena / "told", ignore_errors=True)
-        shutil.rmtree(self._arena / "site/environments/bench", ignore_errors=True)
 
     def _skopeo_push(self) -> Command:
         shutil.rmtree(self._there.storage, ignore_errors=True)
@@ -212,16 +254,3 @@ class _Work:
             run = sampled(command())
             peak = Peak(tool=tool, work=work, corpus=self._corpus, largest=run.largest, together=run.together)
             self._bench.results.peaks.append(peak)
-
-    def _figure(self, work: str, runs: list[Run]) -> None:
-        self._bench.say(f"{self._corpus} {work}: {took(sealift=runs[0])}")
-        self._bench.results.figures.append(
-            Figure(
-                tool="sealift",
-                work=work,
-                corpus=self._corpus,
-                seconds=[run.seconds for run in runs],
-                cpu_seconds=[run.cpu_seconds for run in runs],
-                largest=max(run.largest for run in runs),
-            )
-        )

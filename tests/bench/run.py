@@ -15,6 +15,7 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
+import debianimage
 import environmentwork
 import indexwork
 import pair
@@ -32,8 +33,20 @@ from tools import Script, Sealift, Tool
 
 BUILD = Path(__file__).resolve().parents[2] / "build"
 STOCKED = {"export": works.export, "size": works.size, "apply": works.apply, "verify": works.verify}
-ROWS = (*STOCKED, "memory", "tenfold", "images", "wheels", "help", "peers", "differences", "indexes", "environments")
-ALONE = {"help", "indexes", "environments"}
+ROWS = (
+    *STOCKED,
+    "memory",
+    "tenfold",
+    "images",
+    "debian",
+    "wheels",
+    "help",
+    "peers",
+    "differences",
+    "indexes",
+    "environments",
+)
+ALONE = {"help", "debian", "indexes", "environments"}
 """Rows that need no corpus."""
 QUICK_ROWS = ("export", "size", "apply", "verify", "memory", "help")
 
@@ -74,6 +87,8 @@ def _run(bench: Bench, letters: Sequence[str], rows: Sequence[str], folder: Path
     trees = {letter: ensure(CORPORA[f"{letter}/v1"], folder, bench.say) for letter in letters if {*rows} - ALONE}
     if "help" in rows:
         works.starts(bench)
+    if "debian" in rows:
+        debianimage.rows(bench, BUILD / "debian")
     if "indexes" in rows:
         indexwork.rows(bench)
     if "environments" in rows:

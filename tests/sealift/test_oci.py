@@ -6,6 +6,7 @@ import base64
 import json
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
+from itertools import islice
 from pathlib import Path
 
 import pytest
@@ -16,7 +17,7 @@ from sealift.errors import DeployError, IntegrityError, MalformedError, SourceEr
 from sealift.oci import address, layout, names
 from sealift.oci.address import Address, NoAddress
 from sealift.oci.challenge import challenges
-from sealift.oci.credentials import credential
+from sealift.oci.credentials import Credential, credential
 from sealift.oci.hosts import Endpoint, endpoints
 from sealift.oci.layout import Root
 from sealift.oci.model import OCI_INDEX, OCI_MANIFEST, Descriptor, descriptor_of, media_type_of
@@ -319,8 +320,8 @@ class _Pieces(Content):
             yield self._whole[at : at + 100_000]
 
 
-def _registry(memory: Memory) -> Registry:
-    terms = Terms(failure=DeployError, patience=Patience(sleep=lambda _: None))
+def _registry(memory: Memory, known: Credential | None = None) -> Registry:
+    terms = Terms(failure=DeployError, credential=lambda: known, patience=Patience(sleep=lambda _: None))
     return Registry(Session(Address(scheme="https", host="reg.example.com", path="/"), memory, terms), "web", push=True)
 
 
@@ -335,6 +336,32 @@ def test_an_upload_goes_on_where_it_broke_off(forgets: bool) -> None:
     assert memory.sent == len(content) + (1_500_000 if forgets else 0)
     if not forgets:
         assert ("PATCH", f"1500000-{len(content) - 1}") in memory.seen
+
+
+class Guarded(Memory):
+    """One whose first body meets a credential that has expired meanwhile."""
+
+    @contextmanager
+    def send(
+        self, method: str, where: Address, headers: Mapping[str, str], body: Iterator[bytes | memoryview] | None
+    ) -> Iterator[Reply]:
+        if method == "PATCH" and not self.forgets:
+            self.forgets = True
+            self.sent = sum(len(piece) for piece in islice(body or (), 3))
+            yield Reply(401, **{"www-authenticate": 'Basic realm="x"'})
+        else:
+            with super().send(method, where, headers, body) as reply:
+                yield reply
+
+
+def test_a_body_is_sent_from_its_beginning_after_a_401() -> None:
+    """A credential that expired in the middle of an upload costs the body once more, and no byte of it is lost."""
+    content = bytes(range(256)) * 10_000
+    memory = Guarded(0)
+    blob = Descriptor(media_type="x", digest=DIGEST, size=len(content))
+    _registry(memory, Credential(user="robot", secret="pass")).upload(blob, _Pieces(content))
+    assert memory.content == content
+    assert memory.sent == 300_000 + len(content)
 
 
 @pytest.mark.parametrize(

@@ -96,11 +96,12 @@ class Boxes:
 
     def clear(self) -> None:
         """Remove all pods, containers and images but podman's own."""
-        self.run("pod", "rm", "--all", "--force", "--time=0")
-        self.run("rm", "--all", "--force", "--time=0")
-        for image in self.run("images", "--format={{.ID}} {{.Repository}}").splitlines():
-            if "podman-pause" not in image:
-                self.run("rmi", "--force", image.split(" ")[0])
+        listed = [line.split(" ") for line in self.run("images", "--format={{.ID}} {{.Repository}}").splitlines()]
+        images = {identity for identity, name in listed if "podman-pause" not in name}
+        if images:
+            self.run("pod", "rm", "--all", "--force", "--time=0")
+            self.run("rm", "--all", "--force", "--time=0")
+            self.run("rmi", "--force", *sorted(images))
 
 
 @contextlib.contextmanager
