@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import os
+import signal
 import sys
+import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -17,6 +20,7 @@ from worlds import NOW, Connected, Isolated
 from bundler import sites
 from installer import remaking
 from installer.receipting import receipt
+from sealift import difference as differences
 from sealift import rebuilder
 from sealift.errors import IntegrityError, MalformedError, SealiftError
 
@@ -188,6 +192,42 @@ def test_a_probe_that_agrees_where_the_layer_does_not(
     monkeypatch.setattr(rebuilder, "PATH", program(tmp_path, OTHERWISE))
     monkeypatch.setattr(rebuilder.Rebuilder, "probe", lambda _: original)
     refused(isolated, bundle, IntegrityError, "umoci deflates otherwise here|not what was signed")
+    assert not list(isolated.folder.rglob(".tmp-remade*"))
+
+
+def test_a_kill_while_a_layer_is_rebuilt(
+    isolated: Isolated, forged: Forged, tmp_path: Path, layers: tuple[bytes, bytes], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The program ends with the worker that waits for it; the site is as it was, and the next import clears up."""
+    bundle = forged(REQUIRED, untouched)
+    before = (isolated.folder / "state.json").read_bytes()
+    running = tmp_path / "running"
+    slow = "if sys.argv[1] == 'init':\n    open({!r}, 'w').write(str(os.getpid()))\n    time.sleep(60)"
+    folder = program(tmp_path, slow.format(str(running)))
+    child = os.fork()
+    if child == 0:
+        monkeypatch.setattr(rebuilder, "PATH", folder)
+        monkeypatch.setattr(differences, "_check_rebuilder", lambda _: None)
+        try:
+            isolated.admit(bundle)
+        finally:
+            os._exit(1)
+    until = time.monotonic() + 30
+    while not (running.exists() and running.read_text()) and time.monotonic() < until:
+        time.sleep(0.01)
+    pid = int(running.read_text())
+    workers = Path(f"/proc/{child}/task/{child}/children").read_text().split()
+    for each in (child, *map(int, workers)):
+        os.kill(each, signal.SIGKILL)
+    os.waitpid(child, 0)
+    while Path(f"/proc/{pid}/cmdline").exists() and Path(f"/proc/{pid}/cmdline").read_bytes():
+        assert time.monotonic() < until, "the program outlived who waited for it"
+        time.sleep(0.01)
+    assert (isolated.folder / "state.json").read_bytes() == before
+    assert list(isolated.folder.glob("store/.tmp-remade.*"))
+    isolated.admit(bundle)
+    isolated.apply("1.1.0")
+    assert (isolated.srv / "current" / "blob").read_bytes() == layers[1]
     assert not list(isolated.folder.rglob(".tmp-remade*"))
 
 
