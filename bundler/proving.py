@@ -25,6 +25,8 @@ MISSES = 12
 """Members of an archive that no way fits, from which on only ways that fitted before are tried."""
 _BEGINNING = 2 << 20
 """Bytes of content by which a rebuilder is known: whole blocks of all encoders."""
+_HEADERS = (b"\x1f\x8b\x08\0\0\0\0\0\0\xff", b"\x1f\x8b\x08\0\0\x09\x6e\x88\0\xff")
+"""What the gzip files of rebuilders begin with: no name, and no time or the one that Go has for none."""
 _END = 32
 """Bytes at the end of what a rebuilder makes of a beginning that say that it ends."""
 
@@ -63,6 +65,8 @@ class Prover:
 
     def _rebuilder(self, unit: Unit) -> Rebuilder | None:
         if unit.start or unit.end != self._file.size or not fit_for_rebuilder(unit.size, unit.deflated):
+            return None
+        if unit.body != len(_HEADERS[0]) or self._file.read(0, unit.body) not in _HEADERS:
             return None
         for each in self._programs.relied:
             if self._begins(unit, each) and self._gives(unit, each):

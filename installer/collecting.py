@@ -18,6 +18,7 @@ from .applying import Installation
 from .deployments import Deployed, Deployments
 from .event import event
 from .folder import STORE
+from .remaking import sweep_rooms
 from .repacking import Wasteful, fitting, repack, wasteful
 from .site import Site
 from .state import Admitted
@@ -71,6 +72,7 @@ def collect(
         waste = wasteful(store, stay)
         folders = 0
         if not dry_run:
+            sweep_rooms(store.folder)
             _remove_orphans(store, site.state.admitted, unneeded)
             if gone:
                 noted = event("removed", {"releases": [each.label for each in gone]}, clock())

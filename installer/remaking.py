@@ -59,8 +59,7 @@ class Aside:
         for left in self._folder.glob(f"{_NAME}*"):
             with contextlib.suppress(OSError):
                 left.unlink()
-        for room in self._rooms.glob(f"{_NAME}*"):
-            shutil.rmtree(room, ignore_errors=True)
+        sweep_rooms(self._rooms)
 
     def room(self, position: int) -> Path:
         """The folder that a program may work in for the task of that position; it is not there."""
@@ -82,6 +81,12 @@ class Aside:
                 for each in made:
                     yield frames.read(each.length), each
             place.unlink()
+
+
+def sweep_rooms(folder: Path) -> None:
+    """Remove what a killed program left of the rooms in a folder."""
+    for room in folder.glob(f"{_NAME}*"):
+        shutil.rmtree(room, ignore_errors=True)
 
 
 def _opener(path: str, flags: int) -> int:

@@ -18,10 +18,12 @@ from layers import compressed, tarred
 from worlds import NOW, Connected, Isolated
 
 from bundler import sites
+from bundler.archives import units
 from bundler.cli import PROGRAM as BUNDLE
 from bundler.depot import Depot
 from bundler.inflations import Counted
 from bundler.patching import Difference
+from bundler.proving import Programs, Prover
 from bundler.published import Reference
 from bundler.rehearsing import rehearse
 from bundler.sealing import Effort
@@ -30,7 +32,9 @@ from installer.cli import PROGRAM as INSTALL
 from installer.receipting import receipt
 from keys.ceremony import init
 from sealift.progress import Silent
+from sealift.rebuilder import Rebuilder
 from sealift.receipt import Proof, Statement
+from sealift.stretch import Stretch
 
 FILES = {f"usr/lib/{number}.py": prose(number, 130_000).replace(b" 7", b"\n7") for number in range(10)}
 NEWER = {
@@ -151,6 +155,33 @@ def test_a_layer_that_a_program_gives_by_half_crosses_as_it_is(
     isolated.admit(bundle)
     isolated.apply("1.1.0")
     assert (isolated.srv / "current/0a").read_bytes() == new
+
+
+def test_no_program_is_run_for_what_begins_otherwise(blobs: Blobs, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A gzip file with a name, a time or another system in its header is none of a rebuilder's; that costs nothing."""
+    _, new = blobs("umoci")
+    assert _begins_tried(new, monkeypatch)
+    for place, byte in ((3, b"\x08"), (4, b"\x01"), (8, b"\x02"), (9, b"\x03")):
+        assert not _begins_tried(new[:place] + byte + new[place + 1 :], monkeypatch)
+
+
+def _begins_tried(content: bytes, monkeypatch: pytest.MonkeyPatch) -> bool:
+    tried = []
+    monkeypatch.setattr(Prover, "_begins", lambda *_: tried.append(1))
+    file = Stretch(_Whole(content), [(0, 0)], [len(content)])
+    prover = Prover(file, Programs((Rebuilder("umoci"),)))
+    assert [prover.way(unit) for unit in units(file) or ()] in ([None], [])
+    return bool(tried)
+
+
+class _Whole:
+    """One chunk in memory."""
+
+    def __init__(self, content: bytes) -> None:
+        self.content = content
+
+    def read(self, which: int, number: int, /) -> memoryview:
+        return memoryview(self.content)
 
 
 def test_a_site_whose_zlib_is_another_gets_archives_as_they_are(

@@ -149,6 +149,16 @@ def test_rests_of_interrupted_imports_are_removed(site: Isolated) -> None:
     assert _sound(site)
 
 
+def test_rooms_of_killed_programs_are_removed(site: Isolated) -> None:
+    """What a program that compressed a layer left in its folder, when all was killed, is garbage too."""
+    room = site.folder / "store" / ".tmp-remade.3"
+    (room / "out").mkdir(parents=True)
+    (room / "layer").write_bytes(b"rest")
+    _gc(site, keep=4)
+    assert not room.exists()
+    assert _sound(site)
+
+
 def test_content_that_two_releases_share_stays_with_the_one_that_is_kept(
     connected: Connected, isolated: Isolated
 ) -> None:
