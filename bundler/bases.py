@@ -10,11 +10,11 @@ from sealift.manifest import Release
 
 from .depot import Depot
 from .holding import Holding, of_depot
+from .published import Reference, published_release, require
 
 if TYPE_CHECKING:
     from keys.repository import State
 
-    from .exporting import Reference
     from .sites import Known
 
 FROM_RECEIPTS = 3
@@ -36,8 +36,6 @@ def bases_for(
     Raises:
         UsageError: a release is unknown, or the sites hold what is wanted already.
     """
-    from .exporting import published_release, require
-
     bases = []
     for each in since:
         blob = require(state, depot, each.name, each.version)

@@ -27,6 +27,7 @@ from .carrying import Carried, carry
 from .depot import Depot
 from .holding import of_depot
 from .overlap import check_apart
+from .published import Reference, published_release, require
 from .scratch import scratch
 from .sealing import Effort, Sealed, seal
 from .spec import Spec
@@ -38,14 +39,6 @@ if TYPE_CHECKING:
     from keys.lineup import Rule
     from keys.repository import State
     from sealift.receipt import Statement
-
-
-@dataclass(frozen=True, kw_only=True)
-class Reference:
-    """A release that the depot published before, `name@version`."""
-
-    name: str
-    version: str
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -203,27 +196,6 @@ def _audience(names: Sequence[str]) -> tuple[str, ...]:
             hint="export it twice, or for every site",
         )
     return tuple(sorted({check_release(name) for name in names}))
-
-
-def published_release(state: State, name: str, version: str) -> Blob | None:
-    """The manifest of a release that the signed metadata lists."""
-    target = state.target(target_of_release(name, version))
-    return Blob(sha256=target.hashes["sha256"], length=target.length) if target else None
-
-
-def require(state: State, depot: Depot, name: str, version: str) -> Blob:
-    """The manifest of a release that the depot must have published.
-
-    Raises:
-        UsageError: it did not.
-    """
-    blob = published_release(state, name, version)
-    if blob is None:
-        raise UsageError(
-            f"the depot has no release {name}@{version}",
-            hint=f"see what it has: sealift-bundle list --depot {depot.folder}",
-        )
-    return blob
 
 
 def check_places(wanted: Sequence[Spec | Reference], depot: Depot, out: Path) -> None:

@@ -44,7 +44,7 @@ def published(depot: Path, name: str, version: str, manifest: str | None = None)
     """
     from keys.repository import verify
 
-    from .exporting import published_release
+    from .published import published_release
 
     blob = published_release(verify(depot), name, version)
     label = f"{name}@{version}"

@@ -26,6 +26,7 @@ from sealift.tree import Entry
 from sealift.trust import anchor, check_fingerprint
 
 from .depot import Depot, intact
+from .published import require
 
 if TYPE_CHECKING:
     from sealift.trust import Trust
@@ -141,8 +142,6 @@ def in_depot(depot: Depot, name: str, version: str) -> Holding:
         TrustError: its metadata does not verify.
     """
     from keys.repository import verify
-
-    from .exporting import require
 
     state = verify(depot.folder)
     blob = require(state, depot, name, version)

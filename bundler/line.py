@@ -22,7 +22,7 @@ from urllib3.util import parse_url
 from sealift.errors import UsageError
 from sealift.names import visible
 
-from .web import manager, tls_context
+from .connections import manager, tls_context
 
 CONNECTIONS = 8
 """Requests to one host at once, and connections that are kept to it."""

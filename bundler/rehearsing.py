@@ -19,10 +19,11 @@ from sealift.progress import Progress
 from . import sites
 from .bases import bases_for
 from .depot import Depot
-from .exporting import Reference, check_places, published_release, require
+from .exporting import check_places
 from .holding import Holding, in_folder, of_depot
 from .inflations import Inflations
 from .patching import difference, size_of
+from .published import Reference, published_release, require
 from .scratch import scratch
 from .sealing import Effort, check_lock, check_same, lock_of, release_of, seal_in
 from .sources import Workshop

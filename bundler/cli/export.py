@@ -39,8 +39,9 @@ if TYPE_CHECKING:
     from keys.lineup import Rule
     from sealift.manifest import Release
 
-    from ..exporting import Exported, Reference
+    from ..exporting import Exported
     from ..patching import Difference
+    from ..published import Reference
     from ..rehearsing import Rehearsed
     from ..spec import Spec
 
@@ -180,7 +181,7 @@ def export(
 
 
 def _request(wanted: str) -> Spec | Reference:
-    from ..exporting import Reference
+    from ..published import Reference
     from ..spec import load
 
     if not os.path.exists(wanted) and (label := label_in(wanted)):
@@ -191,7 +192,7 @@ def _request(wanted: str) -> Spec | Reference:
 
 
 def _reference(wanted: str) -> Reference:
-    from ..exporting import Reference
+    from ..published import Reference
 
     label = label_in(wanted)
     if label is None:

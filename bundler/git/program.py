@@ -19,8 +19,8 @@ from sealift.durable import storing
 from sealift.errors import SourceError
 from sealift.names import visible
 
+from ..connections import CA_VARIABLES
 from ..programs import run
-from ..web import CA_VARIABLES
 from .address import Address
 
 ALLOC_MAX = "2g"

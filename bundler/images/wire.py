@@ -21,7 +21,8 @@ from sealift.oci.hosts import certificates
 from sealift.oci.transport import PIECE, Broken
 from sealift.patience import Patience
 
-from ..web import Failure, manager, meaning, tls_context
+from ..connections import manager, tls_context
+from ..web import Failure, meaning
 
 _REST_MAX = 64 << 10
 """Bytes of an answer that nobody reads up to which its connection is worth keeping."""

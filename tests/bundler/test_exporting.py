@@ -14,8 +14,9 @@ import pytest
 from killer import Side, killed
 from worlds import NOW, Connected, sample, write_tree
 
-from bundler.exporting import Reference, Times, export
+from bundler.exporting import Times, export
 from bundler.holding import Anchor, in_bundle, open_bundle
+from bundler.published import Reference
 from bundler.sealing import Effort
 from bundler.spec import load
 from keys.repository import online_signer, verify

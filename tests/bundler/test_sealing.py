@@ -7,8 +7,8 @@ import hashlib
 import pytest
 from worlds import NOW, Connected, sample
 
-from bundler.exporting import published_release
 from bundler.packing import Packed
+from bundler.published import published_release
 from bundler.sealing import Effort, Sealed, check_same, digests, release_of, seal
 from bundler.sources import Workshop
 from bundler.spec import Spec, load

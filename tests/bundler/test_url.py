@@ -26,7 +26,7 @@ from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.x509.oid import NameOID
 
-from bundler import cache, web
+from bundler import cache, connections
 from bundler.cache import Fetched
 from bundler.fetch import fetch
 from bundler.sources import Found, Workshop, url
@@ -210,7 +210,7 @@ def serving(server: Server) -> Iterator[Server]:
 def _plain_environment(monkeypatch: pytest.MonkeyPatch) -> None:
     """Neither a proxy nor a certificate of this machine."""
     for name in list(os.environ):
-        if name.lower().endswith("_proxy") or name in web.CA_VARIABLES:
+        if name.lower().endswith("_proxy") or name in connections.CA_VARIABLES:
             monkeypatch.delenv(name)
 
 
@@ -668,7 +668,7 @@ def secure(authority: Authority) -> Iterator[Server]:
         yield running
 
 
-@pytest.mark.parametrize("variable", web.CA_VARIABLES)
+@pytest.mark.parametrize("variable", connections.CA_VARIABLES)
 def test_an_authority_of_ones_own_is_trusted(
     secure: Server, line: Line, authority: Authority, variable: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -24,7 +24,8 @@ from securesystemslib.signer import CryptoSigner
 from tuf.api.metadata import Root, Snapshot, Targets, Timestamp
 
 from bundler.depot import Depot
-from bundler.exporting import Reference, Times, export
+from bundler.exporting import Times, export
+from bundler.published import Reference
 from bundler.sealing import Effort
 from bundler.spec import load
 from keys.metadata import sign, sign_all

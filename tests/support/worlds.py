@@ -14,7 +14,8 @@ from images import Sample
 
 import bundler.sources.path
 from bundler.depot import Depot
-from bundler.exporting import Exported, Reference, Times, export
+from bundler.exporting import Exported, Times, export
+from bundler.published import Reference
 from bundler.sealing import Effort
 from bundler.spec import load as load_spec
 from installer.admitting import Imported, admit
