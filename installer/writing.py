@@ -17,7 +17,7 @@ import itertools
 import os
 import stat
 from array import array
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -93,7 +93,9 @@ class _Writer:
         self._sizes: dict[int, int] = {}
         self._copies: list[tuple[str, int, Piece]] = []
         self._links: list[tuple[str, str]] = []
-        self._folders_made = False
+        self._walked = False
+        self._same = bytearray()
+        """For each entry, whether the former release has the same file, where there is a former release."""
         self.reused = 0
 
     def run(self, crew: Crew) -> None:
@@ -113,17 +115,18 @@ class _Writer:
     def _entries(self) -> Iterator[tuple[str, Entry, int | None]]:
         """Path below the destination, entry, and the position of the same file in the former release, if it is there.
 
-        The first walk makes the folders, each before what lies in it is yielded.
+        The first walk makes the folders, each before what lies in it is yielded; it alone looks at the former release.
         """
         before = {}
         first = 0
-        for artifact in self._former.deployable.artifacts if self._former else ():
+        origin = None if self._walked else self._former
+        for artifact in origin.deployable.artifacts if origin else ():
             before[artifact.name] = artifact, first
             first += artifact.files
         for artifact in self._deployable.artifacts:
             prefix = self._deployable.folder_of(artifact.name)
             same: Callable[[Entry], int | None] = _never
-            if self._former and artifact.name in before and self._former.deployable.folder_of(artifact.name) == prefix:
+            if origin and artifact.name in before and origin.deployable.folder_of(artifact.name) == prefix:
                 former, first = before[artifact.name]
                 same = _Same(self._store.entries(former), first)
             if prefix:
@@ -132,10 +135,16 @@ class _Writer:
                 if entry.type == "dir":
                     self._make_folder(prefix + entry.path)
                 yield prefix + entry.path, entry, same(entry)
-        self._folders_made = True
+        self._walked = True
+
+    def _wanted(self) -> Iterator[tuple[str, Entry, bool]]:
+        """Path below the destination, entry, and whether the former release does not give it."""
+        taken: Iterable[int] = self._same if self._former else itertools.repeat(0)
+        for (path, entry, _), same in zip(self._entries(), taken, strict=False):
+            yield path, entry, not same or path in self._unusable
 
     def _make_folder(self, path: str) -> None:
-        if self._folders_made:
+        if self._walked:
             return
         with storing(self._destination):
             os.mkdir(f"{self._destination}/{path}", 0o755)
@@ -146,6 +155,7 @@ class _Writer:
         batch: list[tuple[str, int, tuple[tuple[str, int], ...], Imprint | None]] = []
         size = 0
         for path, entry, same in self._entries():
+            self._same.append(same is not None)
             if same is not None:
                 imprint = imprints.of(same) if imprints else None
                 batch.append((path, int(entry.mode, 8), tuple(entry.pieces()), imprint))
@@ -186,12 +196,11 @@ class _Writer:
 
     def _walk(self) -> Iterator[int]:
         """Note where each chunk belongs; yield how many distinct chunks were seen after each entry."""
-        for path, entry, same in self._entries():
+        for path, entry, wanted in self._wanted():
             if entry.type == "link":
                 self._links.append((path, entry.target))
             elif entry.type == "file":
                 mode = int(entry.mode, 8)
-                wanted = same is None or path in self._unusable
                 if not entry.size:
                     _create(f"{self._destination}/{path}", mode)
                 offset = 0
@@ -212,12 +221,11 @@ class _Writer:
     def _walk_some(self) -> Iterator[int]:
         """As `_walk`, where some artifacts are left out: the first that has a chunk may be one of those."""
         places: dict[bytes, tuple[Piece, bool]] = {}
-        for path, entry, same in self._entries():
+        for path, entry, wanted in self._wanted():
             if entry.type == "link":
                 self._links.append((path, entry.target))
             elif entry.type == "file":
                 mode = int(entry.mode, 8)
-                wanted = not same or path in self._unusable
                 if not entry.size:
                     _create(f"{self._destination}/{path}", mode)
                 offset = 0

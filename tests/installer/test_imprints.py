@@ -255,7 +255,7 @@ def test_what_is_written_to_while_it_is_linked_is_not_linked_unread(tmp_path: Pa
     for each in (old, new):
         each.mkdir()
     (old / "file").write_bytes(b"signed")
-    descriptors = [os.open(each, os.O_RDONLY) for each in (new, old)]
+    root, source = (os.open(each, os.O_RDONLY) for each in (new, old))
     link = os.link
 
     def written(*arguments: str, **named: int) -> None:
@@ -266,10 +266,10 @@ def test_what_is_written_to_while_it_is_linked_is_not_linked_unread(tmp_path: Pa
     os.utime(old / "file", ns=(0, 0))
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(os, "link", written)
-        assert placing._link("file", mode, *descriptors, 6) is None
+        assert placing._link("file", mode, root, source, 6) is None
     os.unlink(new / "file")
-    assert placing._link("file", mode, *descriptors, 6) is not None
-    for descriptor in descriptors:
+    assert placing._link("file", mode, root, source, 6) is not None
+    for descriptor in (root, source):
         os.close(descriptor)
 
 

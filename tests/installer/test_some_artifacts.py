@@ -18,6 +18,7 @@ _NAMES = ("api", "data", "web")
 
 def _files(name: str, version: str) -> dict[str, bytes]:
     return {
+        "a.txt": b"the first of all, and the same\n",
         "shared/noise.bin": _NOISE,
         "same.txt": b"the same everywhere\n" * 30,
         f"only/{name}.txt": name.encode() * 100,
