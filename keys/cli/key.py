@@ -45,8 +45,8 @@ def key(
     """Make a key, or write the public half of one.
 
     PLACE is a file, or a URI: hsm:ID?label=TOKEN for a PKCS#11 token, ssh-agent:SHA256:… for a key that gpg-agent
-    or ssh-agent has, awskms:, azurekms:, gcpkms: or hv: for a service. The public key file is what a holder hands over: it holds no secret. Whoever makes a root from it
-    compares the key id with its holder.
+    or ssh-agent has, awskms:, azurekms:, gcpkms: or hv: for a service. The public key file is what a holder
+    hands over: it holds no secret. Whoever makes a root from it compares the key id with its holder.
     """
     from sealift.errors import UsageError
 
