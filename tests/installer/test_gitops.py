@@ -430,7 +430,8 @@ def test_a_file_of_theirs_is_no_folder_of_ours(place: Place) -> None:
     place.edit("apps/shop/app.yaml/x", None)
     place.deploy("1.0")
     place.edit(".sealift/plant-8", b"theirs")
-    other = (place.site.root / "environment.yaml").read_text().replace("plant-7", "plant-8")
+    other = (place.site.root / "environment.yaml").read_text()
+    other = other.replace("plant-7", "plant-8").replace("apps/shop", "apps/shop-8")
     (place.site.root / "environment.yaml").write_text(other)
     with pytest.raises(UsageError, match=r"\.sealift/plant-8 in .* was not written by sealift"):
         place.site.installation.apply(load(place.site.root / "environment.yaml"))
