@@ -20,10 +20,10 @@ tools: ## install the programs that the tests use (tests/servers.txt)
 	@.ci/setup tools
 
 test: venv tools lint ## check and test everything
-	@$(BIN)/python -m pytest -n auto
+	@$(BIN)/python -m pytest -n auto --dist worksteal
 
 test-quick: venv ## run the tests that take no more than a few seconds each
-	@$(BIN)/python -m pytest -n auto -m "not slow"
+	@$(BIN)/python -m pytest -n auto --dist worksteal -m "not slow"
 
 lint: venv ## check style, types and the direction of imports
 	@$(BIN)/ruff check .

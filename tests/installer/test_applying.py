@@ -682,10 +682,11 @@ def test_a_release_whose_folder_was_removed_is_deployed_again(site: Isolated) ->
 
 
 def test_a_release_that_serves_already_is_recorded(site: Isolated) -> None:
-    """Another environment switched the same place: the site must not go on saying what it ran before."""
+    """Another environment switched the same place, as older versions let it: the site must say what it runs now."""
     other = load(site.environment("1.1.0"))
-    work = site.installation
-    work.apply(_named(other, "plant-8"))
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("installer.outlook.Outlook._check_apart", lambda *_, **__: None)
+        site.installation.apply(_named(other, "plant-8"))
     site.apply("1.1.0")
     assert runs(site) == ("1.1.0", "1.0.0")
 
