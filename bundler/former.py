@@ -1,4 +1,4 @@
-"""A former release: an artifact that the depot published, as files again.
+"""A former release: what the depot published, as files again.
 
 Its chunks come out of the depot's packs, each frame's digest checked first, and its files go to the cache by their own
 digests. Only what the depot's signed metadata lists is taken.
@@ -8,11 +8,10 @@ from __future__ import annotations
 
 import hashlib
 import os
-from collections.abc import Iterator
 from pathlib import Path
 
 from sealift.content import Chunks, Content
-from sealift.durable import TEMPORARY, Draft, make_folder, storing
+from sealift.durable import TEMPORARY, Draft, storing
 from sealift.errors import SourceError
 from sealift.listing import file_name
 from sealift.manifest import Artifact
@@ -23,7 +22,6 @@ from sealift.tree import Entry
 from .cache import kept
 from .depot import Depot
 from .holding import Holding, of_depot
-from .sources import Found, Workshop
 
 _EMPTY = hashlib.sha256().hexdigest()
 
@@ -77,28 +75,6 @@ def artifact_of(holding: Holding, name: str | None) -> Artifact:
             f"{holding.release.label} has {missing}", hint=f"write one of them as `artifact`: {', '.join(artifacts)}"
         )
     return artifacts[name]
-
-
-def found(holding: Holding, artifact: Artifact, workshop: Workshop) -> Iterator[Found]:
-    """The entries of an artifact, its files in the workshop's cache.
-
-    Raises:
-        IntegrityError: the depot is damaged.
-        StoreError: the cache cannot be written.
-    """
-    make_folder(workshop.cache)
-    files = Files(holding, workshop.cache)
-    for entry in holding.entries(artifact):
-        if entry.type == "dir":
-            yield Found(entry.path, "dir")
-        elif entry.type == "link":
-            yield Found(entry.path, "link", target=entry.target)
-        else:
-            path = files.path_of(entry)
-            with storing(path):
-                status = os.stat(path)
-            stamp = (status.st_ino, status.st_mtime_ns)
-            yield Found(entry.path, "file", entry.mode == "0755", status.st_size, str(path), stamp)
 
 
 def _content(holding: Holding) -> Content:

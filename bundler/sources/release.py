@@ -7,6 +7,7 @@ Invariant: nothing is taken that the depot's signed metadata does not list, unde
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -14,8 +15,9 @@ from typing import TYPE_CHECKING, Annotated, Any
 import msgspec
 
 from sealift.document import Problem
+from sealift.durable import make_folder, storing
 from sealift.errors import MalformedError, SourceError, UsageError
-from sealift.manifest import Kind
+from sealift.manifest import Artifact, Kind
 from sealift.names import check_release, check_spaced, check_version, visible
 
 from . import Found, Trace, Workshop
@@ -82,13 +84,32 @@ def collect(want: Mapping[str, Any], workshop: Workshop) -> Iterator[Found]:
         IntegrityError: the depot is damaged.
         StoreError: the cache cannot be written.
     """
-    from ..former import artifact_of, found
+    from ..former import artifact_of
 
     asked = _parse(want)
     if asked.manifest is None or asked.kind is None:
         raise SourceError(f"release {visible(asked.release)} is not locked", hint=_PIN)
     holding = _holding(asked, workshop)
-    yield from found(holding, artifact_of(holding, asked.artifact), workshop)
+    yield from _found(holding, artifact_of(holding, asked.artifact), workshop)
+
+
+def _found(holding: Holding, artifact: Artifact, workshop: Workshop) -> Iterator[Found]:
+    """The entries of an artifact, its files in the workshop's cache."""
+    from ..former import Files
+
+    make_folder(workshop.cache)
+    files = Files(holding, workshop.cache)
+    for entry in holding.entries(artifact):
+        if entry.type == "dir":
+            yield Found(entry.path, "dir")
+        elif entry.type == "link":
+            yield Found(entry.path, "link", target=entry.target)
+        else:
+            path = files.path_of(entry)
+            with storing(path):
+                status = os.stat(path)
+            stamp = (status.st_ino, status.st_mtime_ns)
+            yield Found(entry.path, "file", entry.mode == "0755", status.st_size, str(path), stamp)
 
 
 def pin(want: Mapping[str, Any], workshop: Workshop) -> Mapping[str, Any]:
