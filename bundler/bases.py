@@ -8,14 +8,14 @@ from typing import TYPE_CHECKING
 from sealift.errors import UsageError
 from sealift.manifest import Release
 
-from .depot import Depot
-from .holding import Holding, of_depot
-from .published import Reference, published_release, require
+from .depots.depot import Depot
+from .depots.holding import Holding, of_depot
+from .depots.published import Reference, published_release, require
 
 if TYPE_CHECKING:
     from keys.repository import State
 
-    from .sites import Known
+    from .depots.sites import Known
 
 FROM_RECEIPTS = 3
 """Releases that receipts make a base at most, the newest ones: each is read, and older ones add little."""

@@ -23,8 +23,8 @@ from sealift.errors import IntegrityError, SourceError, UsageError
 from sealift.names import visible
 from sealift.progress import Progress, Silent
 
-from .cache import Fetched, Part, kept
-from .web import RESUMES
+from .network.cache import Fetched, Part, kept
+from .network.web import RESUMES
 
 WORKERS = 16
 """Objects at once."""

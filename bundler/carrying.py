@@ -10,9 +10,9 @@ from sealift.listing import Blob, file_name
 from sealift.manifest import Part, Release
 from sealift.progress import Progress
 
-from .depot import Depot
-from .holding import Holding
-from .patching import Difference, difference
+from .depots.depot import Depot
+from .depots.holding import Holding
+from .differences.patching import Difference, difference
 from .reliance import Reliance
 from .sealing import Effort, Sealed
 

@@ -10,9 +10,9 @@ from sealift.errors import UsageError
 from sealift.listing import file_name
 from sealift.progress import Progress
 
-from .depot import intact
-from .holding import Holding
-from .patching import Difference, difference
+from .depots.depot import intact
+from .depots.holding import Holding
+from .differences.patching import Difference, difference
 from .scratch import scratch
 
 Cost = Counter[tuple[str, str]]

@@ -21,13 +21,13 @@ from sealift.manifest import AUDIENCE_MAX, Bundle, target_of_bundle, target_of_r
 from sealift.names import check_release, visible
 from sealift.progress import Progress
 
-from . import sites
 from .bases import bases_for
 from .carrying import Carried, carry
-from .depot import Depot
-from .holding import of_depot
+from .depots import sites
+from .depots.depot import Depot
+from .depots.holding import of_depot
+from .depots.published import Reference, published_release, require
 from .overlap import check_apart
-from .published import Reference, published_release, require
 from .reliance import reliance
 from .scratch import scratch
 from .sealing import Effort, Sealed, seal

@@ -8,10 +8,10 @@ from sealift.at_once import at_once
 from sealift.patience import Patience
 from sealift.progress import Progress
 
-from .cache import Fetched
-from .fetch import Wanted, fetch_into, opened
-from .line import CONNECTIONS, Line
-from .sources import Workshop
+from .network.cache import Fetched
+from .network.fetch import Wanted, fetch_into, opened
+from .network.line import CONNECTIONS, Line
+from .source import Workshop
 
 
 class _Share:

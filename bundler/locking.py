@@ -13,12 +13,12 @@ from sealift.plugins import kinds
 from sealift.progress import Progress
 
 from . import lock as locks
-from .depot import Depot
+from .depots.depot import Depot
 from .lock import Lock, Locked
 from .overlap import check_apart
 from .scratch import scratch
 from .sealing import Effort, digests, lock_of
-from .sources import Workshop
+from .source import Workshop
 from .spec import Spec
 
 

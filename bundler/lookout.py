@@ -19,7 +19,7 @@ from sealift.subset import audit
 from sealift.template import RESERVED, TEMPLATE_MAX, UnfitError, check_syntax
 
 from .patterns import Taken
-from .sources import Found
+from .source import Found
 from .spec import Spec
 
 

@@ -13,7 +13,7 @@ from sealift.errors import UsageError
 from sealift.names import visible
 from sealift.plugins import kinds
 
-from .sources import reaches
+from .source import reaches
 from .spec import Spec
 
 

@@ -14,11 +14,11 @@ from sealift.durable import storing
 from sealift.errors import MalformedError, UsageError
 from sealift.names import check_path, folded, visible
 
-from .fetch import Wanted
 from .hauling import haul
-from .line import Line
-from .sources import Found, Trace, Workshop
-from .web import check_url
+from .network.fetch import Wanted
+from .network.line import Line
+from .network.web import check_url
+from .source import Found, Trace, Workshop
 
 _LINE = re.compile(r"([0-9a-f]{64}) (0|[1-9][0-9]{0,14}) (\S{1,3072}) (\S{1,8192})")
 _HINT = "run `sealift-bundle lock` to write what the spec says now"

@@ -14,8 +14,8 @@ from sealift.plugins import kinds
 from sealift.provenance import DEPENDENCIES_MAX, Annotations, Dependency, Statement, statement
 
 from . import lock as locks
-from .packing import Packed
-from .sources import Trace, traces_of
+from .parts.packing import Packed
+from .source import Trace, traces_of
 from .spec import Spec, Wanted
 
 

@@ -16,18 +16,18 @@ from sealift.listing import Blob
 from sealift.manifest import Part, Release, ReleaseBlob, encode
 from sealift.progress import Progress
 
-from . import sites
+from .archives.inflations import Inflations
 from .bases import bases_for
-from .depot import Depot
+from .depots import sites
+from .depots.depot import Depot
+from .depots.holding import Holding, in_folder, of_depot
+from .depots.published import Reference, published_release, require
+from .differences.patching import Difference, difference, size_of
 from .exporting import check_places
-from .holding import Holding, in_folder, of_depot
-from .inflations import Inflations
-from .patching import Difference, difference, size_of
-from .published import Reference, published_release, require
 from .reliance import probes_of, reliance
 from .scratch import scratch
 from .sealing import Effort, check_lock, check_same, lock_of, release_of, seal_in
-from .sources import Workshop
+from .source import Workshop
 from .spec import Spec
 
 if TYPE_CHECKING:

@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 from sealift.deflating import probe_of_all
 from sealift.rebuilder import Rebuilder, RebuilderError, all_here
 
-from .sites import Known
+from .depots.sites import Known
 
 ZLIB = "zlib"
 

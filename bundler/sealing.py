@@ -20,12 +20,12 @@ from sealift.progress import Progress
 from sealift.provenance import Statement
 
 from . import lock as locks
-from .depot import Depot
+from .depots.depot import Depot
 from .lookout import Lookout
-from .packing import Packed, pack
+from .parts.packing import Packed, pack
 from .provenance import statement_of
 from .scratch import scratch
-from .sources import Found, Workshop, kind_made_by
+from .source import Found, Workshop, kind_made_by
 from .spec import Spec, Wanted
 
 

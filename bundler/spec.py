@@ -24,7 +24,7 @@ from sealift.subset import NAME_FORM, SPACED_FORM, VERSION_FORM, branches, name
 from . import lock as locks
 from .lock import Lock
 from .patterns import translated
-from .sources import problems_of
+from .source import problems_of
 
 ARTIFACTS_MAX = 1024
 PATTERNS_MAX = 256

@@ -29,12 +29,12 @@ from sealift.opening import Content, Opened, listings, member_of, packs_of
 from sealift.progress import Progress
 from sealift.waiver import Accepted
 
-from .event import event
-from .folder import STORE
-from .rebuilding import bases_of, rebuild
-from .site import Site
-from .state import Admitted, State, fallen_versions
-from .store import SPARE, Store
+from .records.event import event
+from .records.folder import STORE
+from .records.site import Site
+from .records.state import Admitted, State, fallen_versions
+from .storage.rebuilding import bases_of, rebuild
+from .storage.store import SPARE, Store
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -15,15 +15,15 @@ import msgspec
 
 from sealift.errors import DeployError, PolicyError, SealiftError, StoreError, StrandedError, UsageError
 
-from .deployable import Deployable
 from .deployments import Deployed, Journal, Phase, State
-from .environment import Environment
+from .environments.environment import Environment
 from .health import unhealthy
 from .hooking import run_hooks, variables
 from .masking import Masks
 from .outlook import Outlook
 from .planning import Plan
-from .targets import Prunable, Repairable, Staged, Target
+from .storage.deployable import Deployable
+from .target import Prunable, Repairable, Staged, Target
 
 _EVENTS = {"apply": "deployed", "rollback": "rolled-back", "remove": "undeployed"}
 _AGAIN = {

@@ -22,8 +22,8 @@ from sealift.names import visible
 from sealift.reading import bounded
 from sealift.strict_json import canonical, parse
 
-from .environment import Environment
-from .state import Admitted, State
+from .environments.environment import Environment
+from .records.state import Admitted, State
 
 if TYPE_CHECKING:
     from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
@@ -78,7 +78,7 @@ def approval(environment: Environment, admitted: Admitted, site: State, expires:
 
 def sign(said: Approval, key: Ed25519PrivateKey) -> bytes:
     """The file of a signed approval."""
-    from .identity import public_key
+    from .records.identity import public_key
 
     found = Signed(key=public_key(key).hex(), signature=key.sign(_message(said)).hex(), signed=said)
     return canonical(msgspec.to_builtins(found)) + b"\n"
@@ -149,7 +149,7 @@ def make_key(path: Path, passphrase: bytes) -> bytes:
     from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
     from cryptography.hazmat.primitives.serialization import BestAvailableEncryption, Encoding, PrivateFormat
 
-    from .identity import public_key
+    from .records.identity import public_key
 
     with storing(path):
         if path.exists() or path.is_symlink():

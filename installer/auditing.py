@@ -21,10 +21,10 @@ from sealift.listing import Blob, sound
 from sealift.manifest import Part
 from sealift.progress import Progress
 
-from .ledger import Ledger
-from .site import Site
-from .state import read_marks
-from .store import Store
+from .records.ledger import Ledger
+from .records.site import Site
+from .records.state import read_marks
+from .storage.store import Store
 
 
 @dataclass(frozen=True, kw_only=True)

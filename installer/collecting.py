@@ -16,14 +16,14 @@ from sealift.progress import Progress, Silent
 
 from .applying import Installation
 from .deployments import Deployed, Deployments
-from .event import event
-from .folder import STORE
-from .remaking import sweep_rooms
-from .repacking import Wasteful, fitting, repack, wasteful
-from .site import Site
-from .state import Admitted
-from .store import Store
-from .targets import Prunable
+from .records.event import event
+from .records.folder import STORE
+from .records.site import Site
+from .records.state import Admitted
+from .storage.remaking import sweep_rooms
+from .storage.repacking import Wasteful, fitting, repack, wasteful
+from .storage.store import Store
+from .target import Prunable
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -20,7 +20,7 @@ from sealift import strict_json
 from sealift.durable import make_folder, write_file
 from sealift.errors import SealiftError
 
-from .program import PROTOCOL, Program
+from .programs.program import PROTOCOL, Program
 
 FIRST, SECOND = "1.0-aaaaaaaaaaaa", "1.1-bbbbbbbbbbbb"
 KILLS = (0.0, 0.01, 0.03, 0.1)

@@ -20,12 +20,12 @@ from sealift.document import Document
 from sealift.errors import UsageError
 from sealift.names import check_release, label_in, visible
 
-from .content import Contents
-from .deployable import Deployable
 from .deployments import Deployments
-from .environment import FILE, Environment, accept, load
-from .site import Site
-from .store import Store
+from .environments.environment import FILE, Environment, accept, load
+from .records.site import Site
+from .storage.content import Contents
+from .storage.deployable import Deployable
+from .storage.store import Store
 
 _STEP = re.compile(r"([^.\[\]]+)|\[([0-9]{1,4})\]")
 

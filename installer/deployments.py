@@ -19,8 +19,8 @@ from sealift.errors import TrustError
 from sealift.names import check_release
 from sealift.reading import bounded
 
-from .deployable import identity_of
-from .environment import Environment, of
+from .environments.environment import Environment, of
+from .storage.deployable import identity_of
 
 FORMAT = 1
 SIZE_MAX = 4 << 20

@@ -5,8 +5,8 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Mapping
 
-from . import commands
-from .environment import Check, CommandCheck
+from .environments.environment import Check, CommandCheck
+from .programs import commands
 
 
 def unhealthy(
@@ -39,7 +39,7 @@ def _ask(check: Check, variables: Mapping[str, str]) -> str | None:
             return None
         last = outcome.output.strip().rpartition("\n")[2]
         return f"health check {check.command[0]} {outcome.problem}{': ' + last if last else ''}"
-    from .targets.probe import probe
+    from .network.probe import probe
 
     problem = probe(check.url, status=check.status, timeout=check.timeout)
     return f"health check {check.url} {problem}" if problem else None

@@ -11,9 +11,9 @@ from sealift.errors import DeployError
 from sealift.hooks import Hook
 from sealift.manifest import Release
 
-from . import commands
 from .planning import Plan
-from .targets import Staged
+from .programs import commands
+from .target import Staged
 
 _SHOWN = 20
 """Lines of a failed hook's output that are shown."""

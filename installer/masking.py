@@ -17,8 +17,8 @@ from operator import itemgetter
 from sealift.errors import SealiftError
 from sealift.names import visible
 
-from .environment import Environment
-from .secret import resolve
+from .environments.environment import Environment
+from .environments.secret import resolve
 
 RUN = 6
 """Characters of the shortest piece of a secret that is looked for."""

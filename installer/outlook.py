@@ -14,22 +14,22 @@ from sealift.progress import Progress
 
 from .approval import Signed, approved
 from .declaring import told
-from .deployable import Deployable
 from .deployments import Deployed, Deployments, State
-from .environment import Environment, TargetWanted
-from .filling import NOTHING, Filling, filled
-from .filling import key as variant_key
-from .freeze import moment
+from .environments.environment import Environment, TargetWanted
+from .environments.filling import NOTHING, Filling, filled
+from .environments.filling import key as variant_key
 from .masking import Masks
 from .planning import Plan, former, goal, plan_apply, plan_rollback, wanted
-from .policy import NO_RULES, Facts, Verdict, judge
+from .policies.freeze import moment
+from .policies.policy import NO_RULES, Facts, Verdict, judge
+from .records.site import Site
+from .records.state import Admitted
 from .signers import signers
-from .site import Site
 from .slots import Slots
-from .state import Admitted
-from .store import Store
+from .storage.deployable import Deployable
+from .storage.store import Store
 from .strategies import Composed
-from .targets import Shared, Sight, Target, Workplace
+from .target import Shared, Sight, Target, Workplace
 
 _CHANGED = (
     "its filled files cannot be compared: a secret is another one now, or cannot be had; "

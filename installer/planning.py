@@ -13,14 +13,14 @@ from sealift import strict_json
 from sealift.digest import sha256
 from sealift.errors import UsageError
 
-from . import versions
 from .deployments import Deployed, State
-from .environment import Environment
-from .filling import NOTHING, Filling
-from .policy import NO_RULES, Verdict
-from .state import Admitted
-from .state import State as SiteState
-from .targets import Sight
+from .environments.environment import Environment
+from .environments.filling import NOTHING, Filling
+from .policies import versions
+from .policies.policy import NO_RULES, Verdict
+from .records.state import Admitted
+from .records.state import State as SiteState
+from .target import Sight
 
 _REVISION = 12
 """Hexadecimal digits of a revision."""

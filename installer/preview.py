@@ -13,12 +13,12 @@ from sealift.hooks import Hook
 from sealift.manifest import Release
 from sealift.tree import Entry, side_by_side
 
-from .deployable import Deployable
-from .filling import masked
+from .environments.filling import masked
 from .planning import Plan
-from .site import Site
-from .state import Admitted
-from .store import Store
+from .records.site import Site
+from .records.state import Admitted
+from .storage.deployable import Deployable
+from .storage.store import Store
 
 LINES_MAX = 2000
 """Lines of a filled file up to which it is compared line by line."""

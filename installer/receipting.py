@@ -9,11 +9,11 @@ from sealift.digest import sha256
 from sealift.receipt import Running, Statement, content_of, sealed
 
 from .deployments import Deployments
-from .identity import public_key, site_key
-from .proving import proofs
-from .rebuilding import there
-from .site import Site
-from .store import Store
+from .records.identity import public_key, site_key
+from .records.site import Site
+from .storage.proving import proofs
+from .storage.rebuilding import there
+from .storage.store import Store
 
 
 def receipt(site: Site, now: datetime) -> tuple[Statement, bytes]:

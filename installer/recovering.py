@@ -26,12 +26,12 @@ from sealift.root_terms import Purpose
 from sealift.trust import Versions, anchor
 from sealift.tuf_rules import read as read_metadata
 
-from . import ledger as ledgers
-from .event import Event, event
-from .folder import check_owner, folders, sweep
-from .ledger import Head, Ledger
-from .site import PATIENCE, Site
-from .state import SINCE, Marks, NewerFormatError, State, read_marks, read_state, write_marks, write_state
+from .records import ledger as ledgers
+from .records.event import Event, event
+from .records.folder import check_owner, folders, sweep
+from .records.ledger import Head, Ledger
+from .records.site import PATIENCE, Site
+from .records.state import SINCE, Marks, NewerFormatError, State, read_marks, read_state, write_marks, write_state
 
 
 @dataclass(frozen=True, kw_only=True)

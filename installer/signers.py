@@ -5,7 +5,7 @@ from __future__ import annotations
 from sealift.manifest import target_of_release
 from sealift.trust import Trust
 
-from .state import Admitted
+from .records.state import Admitted
 
 
 def signers(trust: Trust, admitted: Admitted) -> frozenset[str]:

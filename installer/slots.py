@@ -21,12 +21,12 @@ from sealift.errors import DeployError, StoreError, UsageError
 from sealift.hooks import Hook
 from sealift.reading import bounded
 
-from . import commands
 from .balancers import Balancer, Count
-from .deployable import Deployable
-from .environment import Check
+from .environments.environment import Check
 from .health import unhealthy
-from .targets import Prunable, Repairable, Shared, Staged, Target
+from .programs import commands
+from .storage.deployable import Deployable
+from .target import Prunable, Repairable, Shared, Staged, Target
 
 FILE = "slots.json"
 SIZE_MAX = 64 << 10

@@ -17,9 +17,9 @@ from registries import Running, registry
 from stores import Store, missing, shared
 from worlds import NOW, Connected, Isolated
 
-import installer.writing
-from bundler.depot import Depot
-from installer.site import Site
+import installer.folders.writing
+from bundler.depots.depot import Depot
+from installer.records.site import Site
 from keys.ceremony import init
 from sealift.digest import sha256
 
@@ -53,7 +53,9 @@ def disk_that_is_not_waited_for() -> Iterator[None]:
 
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(os, "fsync", synced)
-        patch.setattr(installer.writing, "sync_file_system", lambda folder: os.close(os.open(folder, os.O_DIRECTORY)))
+        patch.setattr(
+            installer.folders.writing, "sync_file_system", lambda folder: os.close(os.open(folder, os.O_DIRECTORY))
+        )
         yield
 
 
@@ -143,7 +145,7 @@ def systemd(running_machine: Machine) -> Iterator[Machine]:
     """The same without a unit, and with its programs before all others."""
     running_machine.clear()
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("installer.commands.PATH", f"{running_machine.programs}:{os.environ['PATH']}")
+        patch.setattr("installer.programs.commands.PATH", f"{running_machine.programs}:{os.environ['PATH']}")
         yield running_machine
     running_machine.clear()
 

@@ -56,7 +56,7 @@ def address(url: str, base: Path) -> str:
     Raises:
         UsageError: it is another, or bears credentials.
     """
-    from ..web import check_url
+    from ..network.web import check_url
 
     if url.startswith(("https://", "http://")):
         return check_url(url).rstrip("/") + "/"

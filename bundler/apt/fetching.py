@@ -11,9 +11,9 @@ from sealift.names import visible
 from sealift.progress import Silent
 from sealift.reading import opened
 
-from ..cache import kept, lay_down
+from ..network.cache import kept, lay_down
 from ..scratch import scratch
-from ..sources import Workshop
+from ..source import Workshop
 from .asking import Asked
 from .closure import Deb
 from .root import Item, Root

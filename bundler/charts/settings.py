@@ -14,8 +14,8 @@ from sealift.errors import UsageError
 from sealift.names import visible
 from sealift.reading import bounded
 
-from ..connections import CA_VARIABLES
-from ..line import Line, Place, basic, netrc_headers, origin_of, split_credentials
+from ..network.connections import CA_VARIABLES
+from ..network.line import Line, Place, basic, netrc_headers, origin_of, split_credentials
 
 FILE_MAX = 1 << 20
 _LOADER = getattr(yaml, "CSafeLoader", yaml.SafeLoader)

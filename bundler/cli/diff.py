@@ -59,8 +59,8 @@ def diff(
     """Show what changed between two releases, file by file. OLD and NEW are bundles, or NAME@VERSION of a depot."""
     from dataclasses import asdict
 
-    from ..difference import changes
-    from ..holding import Anchor, holdings, only
+    from ..depots.holding import Anchor, holdings, only
+    from ..differences.difference import changes
 
     anchor, now = Anchor(root=root, fingerprint=fingerprint, depot=depot), utc_now()
     with holdings(old, anchor, now) as left, holdings(new, anchor, now) as right:

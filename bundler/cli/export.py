@@ -39,9 +39,9 @@ if TYPE_CHECKING:
     from keys.lineup import Rule
     from sealift.manifest import Release
 
+    from ..depots.published import Reference
+    from ..differences.patching import Difference
     from ..exporting import Exported
-    from ..patching import Difference
-    from ..published import Reference
     from ..rehearsing import Choice, Rehearsed
     from ..spec import Spec
 
@@ -121,11 +121,11 @@ def export(
     published with the same content is not made again, and gives the same manifests; other content under its
     name and version is refused. The same inputs give the same packs, trees and manifests, byte for byte.
     """
-    from ..depot import Depot
+    from ..depots.depot import Depot
+    from ..depots.sites import read as read_receipt
     from ..exporting import Times
     from ..exporting import export as run
     from ..sealing import Effort
-    from ..sites import read as read_receipt
 
     now, epoch = utc_now(), source_date_epoch()
     requests = [_request(each) for each in wanted]
@@ -181,7 +181,7 @@ def export(
 
 
 def _request(wanted: str) -> Spec | Reference:
-    from ..published import Reference
+    from ..depots.published import Reference
     from ..spec import load
 
     if not os.path.exists(wanted) and (label := label_in(wanted)):
@@ -192,7 +192,7 @@ def _request(wanted: str) -> Spec | Reference:
 
 
 def _reference(wanted: str) -> Reference:
-    from ..published import Reference
+    from ..depots.published import Reference
 
     label = label_in(wanted)
     if label is None:

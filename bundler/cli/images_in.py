@@ -34,8 +34,8 @@ def images_in(places: tuple[Path, ...], spec: Path | None, as_json: bool) -> Non
     Nothing is rendered and nobody is asked: what a template computes is shown as unknown. Give the output of
     `helm template` to know it.
     """
-    from ..images.lacking import held, holder
     from ..images.mentions import mentions
+    from ..lacking import held, holder
     from ..sealing import lock_of
     from ..spec import load
 

@@ -9,7 +9,7 @@ from sealift.cli import count, size
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-    from ..inflations import Counted, Inflations
+    from ..archives.inflations import Counted, Inflations
 
 
 def inside_document(inside: Inflations) -> dict[str, Any]:

@@ -18,8 +18,8 @@ if TYPE_CHECKING:
     from sealift.provenance import Statement
     from sealift.tree import Entry
 
-    from ..holding import Holding
-    from ..inflations import Inflations
+    from ..archives.inflations import Inflations
+    from ..depots.holding import Holding
 
 
 @command(
@@ -49,7 +49,7 @@ def inspect(
     """
     from sealift.digest import sha256
 
-    from ..holding import Anchor, holdings, in_bundle, open_bundle
+    from ..depots.holding import Anchor, holdings, in_bundle, open_bundle
 
     shown = _Shown(files=with_files, provenance=with_provenance)
     anchor, now = Anchor(root=root, fingerprint=fingerprint, depot=depot), utc_now()
@@ -150,7 +150,7 @@ def _difference(held: Holding) -> tuple[dict[str, Any], Inflations]:
     from sealift.difference import Inflated
     from sealift.rebuilder import Rebuilder
 
-    from ..inflations import Inflations
+    from ..archives.inflations import Inflations
 
     inside = Inflations()
     if not held.part.base:

@@ -22,7 +22,7 @@ def list_(depot: Path, as_json: bool) -> None:
     from keys.repository import verify
     from sealift.listing import Blob
 
-    from ..depot import Depot
+    from ..depots.depot import Depot
 
     held = Depot(depot)
     found = []

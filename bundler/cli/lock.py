@@ -31,7 +31,7 @@ def lock(file: Path, only_check: bool, depot: Path | None, threads: int | None, 
     An export follows the lock where there is one: content that differs from it is refused, and so is a lock that was
     made for another version of the spec. Without --depot, what is fetched is not kept.
     """
-    from ..depot import Depot
+    from ..depots.depot import Depot
     from ..locking import check, resolve
     from ..sealing import Effort
     from ..spec import load

@@ -13,7 +13,7 @@ from sealift.errors import UsageError
 from .options import depot_option
 
 if TYPE_CHECKING:
-    from ..sites import Known
+    from ..depots.sites import Known
 
 
 @command(
@@ -35,8 +35,8 @@ def site(path: Path | None, fingerprint: str | None, depot: Path, as_json: bool)
 
     What was made for a site with export --for is remembered here, and shown with it.
     """
-    from .. import sites
-    from ..depot import Depot
+    from ..depots import sites
+    from ..depots.depot import Depot
 
     place = Depot(depot)
     if path is None:

@@ -57,7 +57,7 @@ def verify(
         with Hashing(bundle, packs, workers=workers(threads), progress=bar) as hashing:
             from sealift.opening import authenticate, listings
 
-            from ..holding import Anchor
+            from ..depots.holding import Anchor
 
             now = utc_now()
             anchor = Anchor(root=root, fingerprint=fingerprint, depot=depot)

@@ -109,7 +109,7 @@ def parse(text: str, base: Path, *, unsafe_http: bool = False) -> Address:
 
 
 def _web(text: str, *, unsafe_http: bool) -> Address:
-    from ..web import check_url, redacted
+    from ..network.web import check_url, redacted
 
     check_url(text)
     split = urlsplit(text)

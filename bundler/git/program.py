@@ -19,7 +19,7 @@ from sealift.durable import storing
 from sealift.errors import SourceError
 from sealift.names import visible
 
-from ..connections import CA_VARIABLES
+from ..network.connections import CA_VARIABLES
 from ..programs import run
 from .address import Address
 

@@ -16,8 +16,8 @@ from typing import NamedTuple
 from sealift.errors import MalformedError, SourceError, UsageError
 from sealift.names import PATH_MAX, check_link, check_path, folded, visible
 
-from ..cache import lay_down
-from ..sources import Found
+from ..network.cache import lay_down
+from ..source import Found
 from .address import Address
 from .objects import Member, Objects
 

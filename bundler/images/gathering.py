@@ -16,7 +16,7 @@ from sealift.oci.layout import Root
 from sealift.oci.model import Descriptor, Manifest
 from sealift.oci.names import Name, is_digest, is_tag
 
-from ..sources import Found
+from ..source import Found
 from .origin import Origin
 from .platforms import Selection
 from .shed import Shed

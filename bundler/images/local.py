@@ -19,7 +19,7 @@ from sealift.oci.names import fallback_tag
 from sealift.progress import Silent
 from sealift.reading import opened
 
-from ..cache import PIECE, kept
+from ..network.cache import PIECE, kept
 from .shed import Shed
 
 MEMBERS_MAX = 200_000

@@ -21,7 +21,7 @@ from sealift.oci.registry import Registry
 from sealift.oci.session import Again, Session, Terms
 from sealift.patience import Patience
 
-from ..cache import Part
+from ..network.cache import Part
 from .shed import Shed
 from .wire import Wire
 

@@ -15,9 +15,9 @@ from sealift.oci.model import MANIFEST_MAX, Descriptor
 from sealift.oci.names import hex_of
 from sealift.progress import Progress, Silent
 
-from ..cache import Part, kept
-from ..sources import Workshop
-from ..stock import Stock
+from ..depots.stock import Stock
+from ..network.cache import Part, kept
+from ..source import Workshop
 
 
 class Shed:

@@ -25,8 +25,8 @@ from sealift.oci.hosts import certificates
 from sealift.oci.transport import PIECE, Broken
 from sealift.patience import Patience
 
-from ..connections import manager, tls_context
-from ..web import Failure, meaning
+from ..network.connections import manager, tls_context
+from ..network.web import Failure, meaning
 
 _REST_MAX, _REST_SECONDS = 64 << 10, 1.0
 """Bytes and seconds of an answer that nobody reads up to which its connection is worth keeping."""

@@ -24,9 +24,9 @@ from sealift.errors import SourceError, UsageError
 from sealift.names import visible
 from sealift.reading import bounded
 
-from ..connections import CA_VARIABLES
-from ..line import Line, Origin, Place, basic, netrc_headers, origin_of, split_credentials
-from ..web import check_url
+from ..network.connections import CA_VARIABLES
+from ..network.line import Line, Origin, Place, basic, netrc_headers, origin_of, split_credentials
+from ..network.web import check_url
 from .lockfile import Locked
 
 FILE_MAX = 1 << 20

@@ -28,7 +28,7 @@ from sealift.names import check_path, visible
 from sealift.tree import Order, position
 
 from ..patterns import Taken, translated
-from . import Found, Trace, Workshop
+from ..source import Found, Trace, Workshop
 
 if TYPE_CHECKING:
     from ..buckets import Brought, Pinned

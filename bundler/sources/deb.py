@@ -20,7 +20,7 @@ from sealift.durable import locked, make_folder, storing
 from sealift.errors import MalformedError, SourceError, UsageError
 from sealift.names import visible
 
-from . import Found, Trace, Workshop
+from ..source import Found, Trace, Workshop
 
 if TYPE_CHECKING:
     from ..apt.asking import Archive, Asked

@@ -22,7 +22,7 @@ from sealift.durable import locked, make_folder
 from sealift.errors import IntegrityError, MalformedError, SourceError, TrustError, UsageError
 from sealift.names import check_path, visible
 
-from . import Found, Trace, Workshop
+from ..source import Found, Trace, Workshop
 
 if TYPE_CHECKING:
     from ..git.address import Address

@@ -20,10 +20,10 @@ from sealift.document import Problem
 from sealift.errors import SourceError, UsageError
 from sealift.names import visible
 
-from . import Found, Trace, Workshop
+from ..source import Found, Trace, Workshop
 
 if TYPE_CHECKING:
-    from ..line import Line
+    from ..network.line import Line
     from ..parcels import Parcel
 
 URL_LENGTH_MAX = 2048
@@ -131,10 +131,10 @@ def pin(want: Mapping[str, Any], workshop: Workshop) -> Mapping[str, Any]:
         StoreError: the cache cannot be written.
     """
     from ..charts.settings import line_to
-    from ..fetch import Wanted
     from ..hauling import haul
+    from ..network.fetch import Wanted
+    from ..network.web import public
     from ..parcels import Parcel
-    from ..web import public
 
     asked = _parse(want)
     with line_to(asked.repository, os.environ) as line:
@@ -170,7 +170,7 @@ def traces(want: Mapping[str, Any]) -> list[Trace]:
 
 def lint(want: Mapping[str, Any], base: Path, *, pinned: bool) -> list[Problem]:
     """What is wrong with the address, whether the keyring is there, and whether a digest is known; nobody is asked."""
-    from ..web import check_url
+    from ..network.web import check_url
 
     found = []
     repository, keyring = want.get("repository"), want.get("keyring")
@@ -194,7 +194,7 @@ def lint(want: Mapping[str, Any], base: Path, *, pinned: bool) -> list[Problem]:
 
 
 def _parse(want: Mapping[str, Any]) -> _Want:
-    from ..web import check_url
+    from ..network.web import check_url
 
     try:
         asked = msgspec.convert(want, _Want)
@@ -220,8 +220,8 @@ def _listed(asked: _Want, line: Line) -> tuple[str, str | None]:
     from sealift.patience import Patience
 
     from ..charts.index import versions
-    from ..pages import page
-    from ..web import check_url, redacted
+    from ..network.pages import page
+    from ..network.web import check_url, redacted
 
     base = asked.repository.rstrip("/") + "/"
     shown = f"{redacted(base)}index.yaml"

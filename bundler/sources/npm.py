@@ -17,7 +17,7 @@ from sealift.errors import UsageError
 from sealift.names import visible
 
 from ..lockfile import PATH_LENGTH_MAX
-from . import Found, Trace, Workshop
+from ..source import Found, Trace, Workshop
 
 if TYPE_CHECKING:
     from ..npm.lockfile import Locked
@@ -120,12 +120,12 @@ def pin(want: Mapping[str, Any], workshop: Workshop) -> Mapping[str, Any]:
         IntegrityError: a registry serves another content than was locked.
         StoreError: the cache cannot be written.
     """
-    from ..fetch import Wanted
     from ..hauling import haul
     from ..lockfile import pins, read
+    from ..network.fetch import Wanted
+    from ..network.web import public
     from ..npm.settings import default_registry
     from ..parcels import Parcel
-    from ..web import public
 
     asked = _parse(want)
     content = read(asked.lockfile, workshop.base)
@@ -157,7 +157,7 @@ def traces(want: Mapping[str, Any]) -> list[Trace]:
 def lint(want: Mapping[str, Any], base: Path, *, pinned: bool) -> list[Problem]:
     """Whether the lock file is there and is one, what is wrong with the registry, and whether the files are known."""
     from .. import lockfile
-    from ..web import check_url
+    from ..network.web import check_url
 
     found = lockfile.lint(want, base, lambda place, text: _locked(_Want(lockfile=place), text), pinned=pinned)
     registry = want.get("registry")
@@ -170,7 +170,7 @@ def lint(want: Mapping[str, Any], base: Path, *, pinned: bool) -> list[Problem]:
 
 
 def _parse(want: Mapping[str, Any]) -> _Want:
-    from ..web import check_url
+    from ..network.web import check_url
 
     try:
         asked = msgspec.convert(want, _Want)

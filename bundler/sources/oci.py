@@ -22,7 +22,7 @@ from sealift.names import visible
 from sealift.oci import names
 from sealift.oci.names import Name, hex_of
 
-from . import Found, Trace, Workshop
+from ..source import Found, Trace, Workshop
 
 if TYPE_CHECKING:
     from ..images.gathering import Wish

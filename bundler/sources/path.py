@@ -27,7 +27,7 @@ from sealift.hooks import ARGUMENT
 from sealift.names import check_link, check_path, folded, visible
 
 from ..patterns import Taken, translated
-from . import Found, Workshop
+from ..source import Found, Workshop
 
 PATH_LENGTH_MAX = 4096
 PATTERNS_MAX = 1000

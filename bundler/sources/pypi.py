@@ -20,11 +20,11 @@ from sealift.errors import UsageError
 from sealift.names import visible
 
 from ..lockfile import PATH_LENGTH_MAX
-from . import Found, Trace, Workshop
+from ..source import Found, Trace, Workshop
 
 if TYPE_CHECKING:
-    from ..fetch import Wanted
-    from ..line import Line
+    from ..network.fetch import Wanted
+    from ..network.line import Line
     from ..parcels import Parcel
     from ..wheels.choosing import File
 
@@ -156,8 +156,8 @@ def pin(want: Mapping[str, Any], workshop: Workshop) -> Mapping[str, Any]:
     """
     from ..hauling import haul
     from ..lockfile import pins, read
+    from ..network.web import public
     from ..parcels import Parcel
-    from ..web import public
     from ..wheels.settings import access
 
     asked = _parse(want)
@@ -184,7 +184,7 @@ def traces(want: Mapping[str, Any]) -> list[Trace]:
 def lint(want: Mapping[str, Any], base: Path, *, pinned: bool) -> list[Problem]:
     """Whether the lock file is there and is one, what is wrong with the indexes, and whether the files are known."""
     from .. import lockfile
-    from ..web import check_url
+    from ..network.web import check_url
 
     found = lockfile.lint(want, base, _check_form, pinned=pinned)
     given = want.get("index")
@@ -198,7 +198,7 @@ def lint(want: Mapping[str, Any], base: Path, *, pinned: bool) -> list[Problem]:
 
 
 def _parse(want: Mapping[str, Any]) -> _Want:
-    from ..web import check_url
+    from ..network.web import check_url
 
     try:
         asked = msgspec.convert(want, _Want)
@@ -253,7 +253,7 @@ def _chosen(asked: _Want, content: bytes, line: Line, workshop: Workshop) -> lis
 
 
 def _wanted(file: File) -> Wanted:
-    from ..fetch import Wanted
+    from ..network.fetch import Wanted
 
     also = {name: value for name, value in file.hashes.items() if name != "sha256"}
     return Wanted(url=file.url, sha256=file.hashes.get("sha256"), length=file.size, also=also)

@@ -20,10 +20,10 @@ from sealift.errors import MalformedError, SourceError, UsageError
 from sealift.manifest import Artifact, Kind
 from sealift.names import check_release, check_spaced, check_version, visible
 
-from . import Found, Trace, Workshop
+from ..source import Found, Trace, Workshop
 
 if TYPE_CHECKING:
-    from ..holding import Holding
+    from ..depots.holding import Holding
 
 LABEL_MAX = 200
 DIGEST = "^[0-9a-f]{64}$"
@@ -84,7 +84,7 @@ def collect(want: Mapping[str, Any], workshop: Workshop) -> Iterator[Found]:
         IntegrityError: the depot is damaged.
         StoreError: the cache cannot be written.
     """
-    from ..former import artifact_of
+    from ..depots.former import artifact_of
 
     asked = _parse(want)
     if asked.manifest is None or asked.kind is None:
@@ -95,7 +95,7 @@ def collect(want: Mapping[str, Any], workshop: Workshop) -> Iterator[Found]:
 
 def _found(holding: Holding, artifact: Artifact, workshop: Workshop) -> Iterator[Found]:
     """The entries of an artifact, its files in the workshop's cache."""
-    from ..former import Files
+    from ..depots.former import Files
 
     make_folder(workshop.cache)
     files = Files(holding, workshop.cache)
@@ -121,7 +121,7 @@ def pin(want: Mapping[str, Any], workshop: Workshop) -> Mapping[str, Any]:
         TrustError: the depot's metadata does not verify.
         IntegrityError: the depot is damaged.
     """
-    from ..former import artifact_of
+    from ..depots.former import artifact_of
 
     asked = _parse(want)
     holding = _holding(asked, workshop)
@@ -201,7 +201,7 @@ def _parse(want: Mapping[str, Any]) -> _Want:
 
 
 def _holding(asked: _Want, workshop: Workshop) -> Holding:
-    from ..former import published
+    from ..depots.former import published
 
     if workshop.depot is None:
         raise SourceError(f"release {visible(asked.release)} is in a depot, and none was named", hint=_PIN)

@@ -18,10 +18,10 @@ from sealift.durable import storing
 from sealift.errors import MalformedError, SourceError, UsageError
 from sealift.names import check_path, visible
 
-from . import Found, Trace, Workshop
+from ..source import Found, Trace, Workshop
 
 if TYPE_CHECKING:
-    from ..cache import Fetched
+    from ..network.cache import Fetched
 
 URL_LENGTH_MAX = 8192
 SCHEMA: Mapping[str, Any] = {
@@ -75,7 +75,7 @@ def collect(want: Mapping[str, Any], workshop: Workshop) -> Iterator[Found]:
     asked = _parse(want)
     name = _name(asked)
     if asked.sha256 is None:
-        from ..web import redacted
+        from ..network.web import redacted
 
         raise SourceError(
             f"url {redacted(asked.url)} has no digest",
@@ -108,7 +108,7 @@ def traces(want: Mapping[str, Any]) -> list[Trace]:
     Raises:
         UsageError: a key has the wrong form, or the address bears credentials.
     """
-    from ..web import public
+    from ..network.web import public
 
     asked = _parse(want)
     return [Trace(name=_name(asked), uri=public(asked.url), digest={"sha256": asked.sha256} if asked.sha256 else {})]
@@ -116,7 +116,7 @@ def traces(want: Mapping[str, Any]) -> list[Trace]:
 
 def lint(want: Mapping[str, Any], base: Path, *, pinned: bool) -> list[Problem]:
     """What is wrong with the address and the file's name, and whether a digest is known; nobody is asked."""
-    from ..web import check_url
+    from ..network.web import check_url
 
     found = []
     url, name = want.get("url"), want.get("as")
@@ -140,7 +140,7 @@ def lint(want: Mapping[str, Any], base: Path, *, pinned: bool) -> list[Problem]:
 
 
 def _parse(want: Mapping[str, Any]) -> _Want:
-    from ..web import check_url
+    from ..network.web import check_url
 
     try:
         asked = msgspec.convert(want, _Want)
@@ -161,7 +161,7 @@ def _name(asked: _Want) -> str:
     try:
         _check_name(name)
     except MalformedError as error:
-        from ..web import redacted
+        from ..network.web import redacted
 
         raise UsageError(
             f"url {redacted(asked.url)} gives the file no valid name: {error.message}",
@@ -176,7 +176,7 @@ def _check_name(name: str) -> None:
 
 
 def _fetch(asked: _Want, workshop: Workshop) -> Fetched:
-    from ..fetch import fetch
+    from ..network.fetch import fetch
 
     return fetch(
         asked.url,

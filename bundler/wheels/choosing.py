@@ -29,7 +29,7 @@ from packaging.version import Version
 from sealift.errors import SourceError, UsageError
 from sealift.names import folded, visible
 
-from ..web import check_url, redacted
+from ..network.web import check_url, redacted
 from .environments import Environment
 from .requirements import Pinned, Requirements
 from .simple import STRONG, Link, parsed

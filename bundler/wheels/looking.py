@@ -11,7 +11,7 @@ from sealift.at_once import at_once
 from sealift.patience import Patience
 from sealift.progress import Progress
 
-from ..line import CONNECTIONS, Line
+from ..network.line import CONNECTIONS, Line
 from .choosing import fitting, no_file
 from .requirements import Pinned, Requirements
 from .settings import indexes

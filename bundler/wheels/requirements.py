@@ -23,7 +23,7 @@ from packaging.version import InvalidVersion, Version
 from sealift.errors import UsageError
 from sealift.names import visible
 
-from ..web import check_url
+from ..network.web import check_url
 
 REQUIREMENTS_MAX = 50_000
 _COMMENT = re.compile(r"(^|\s)#.*$")

@@ -21,9 +21,9 @@ from pathlib import Path
 from sealift.errors import SourceError, UsageError
 from sealift.names import visible
 
-from ..connections import CA_VARIABLES, tls_context
-from ..line import Line, Place, netrc_headers, origin_of, split_credentials
-from ..web import check_url
+from ..network.connections import CA_VARIABLES, tls_context
+from ..network.line import Line, Place, netrc_headers, origin_of, split_credentials
+from ..network.web import check_url
 
 _SECTIONS = ("global", "download")
 _NAMES = ("index-url", "extra-index-url", "no-index", "cert", "client-cert")

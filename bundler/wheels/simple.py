@@ -27,9 +27,9 @@ from sealift.listing import decode
 from sealift.names import check_path
 from sealift.patience import Patience
 
-from ..line import Line
-from ..pages import page
-from ..web import check_url, redacted
+from ..network.line import Line
+from ..network.pages import page
+from ..network.web import check_url, redacted
 
 PAGE_MAX = 64 << 20
 """Bytes of a page at most."""

@@ -19,7 +19,7 @@ from typing import Any
 from sealift.durable import write_file
 from sealift.errors import DeployError, UsageError
 
-from ..targets.haproxy_socket import ask
+from ..network.haproxy_socket import ask
 from . import Count, Shares
 
 _NAME = "^[A-Za-z0-9_.:-]{1,128}$"

@@ -15,8 +15,8 @@ from typing import Any, Protocol
 from sealift.errors import DeployError, UsageError
 from sealift.hooks import seconds
 
-from ..kube import CONNECTION, Object
-from ..kubectl import Kubectl, owner_of
+from ..cluster.kube import CONNECTION, Object
+from ..cluster.kubectl import Kubectl, owner_of
 from . import Shares
 
 NOBODY = "none"

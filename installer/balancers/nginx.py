@@ -25,7 +25,7 @@ from sealift.errors import DeployError, UsageError
 from sealift.hooks import command, seconds
 from sealift.reading import bounded
 
-from .. import commands
+from ..programs import commands
 from . import Shares
 
 SIZE_MAX = 64 << 10

@@ -19,7 +19,7 @@ from sealift.durable import TEMPORARY, locked, make_folder, storing
 from sealift.errors import DeployError, StoreError
 from sealift.names import visible
 
-from .. import commands
+from ..programs import commands
 
 ANSWER_MAX = 64 << 20
 """Bytes of what git may answer."""

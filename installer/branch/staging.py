@@ -14,8 +14,8 @@ from sealift.digest import sha256
 from sealift.errors import StoreError
 from sealift.progress import Progress
 
-from ..chosen import Chosen
-from ..content import File
+from ..storage.chosen import Chosen
+from ..storage.content import File
 from . import footprint
 from .footprint import Footprint
 from .repository import Repository

@@ -16,9 +16,9 @@ from sealift.bucket.objects import Objects
 from sealift.errors import DeployError, IntegrityError
 from sealift.progress import Progress
 
-from ..content import Contents, Reader
-from ..deployable import Deployable
-from ..store import Store
+from ..storage.content import Contents, Reader
+from ..storage.deployable import Deployable
+from ..storage.store import Store
 from .memory import Memory
 from .published import OBJECTS, File, encode, object_key
 

@@ -7,8 +7,8 @@ from functools import cached_property
 from sealift.bucket.address import Bucket
 from sealift.bucket.objects import Objects
 
-from ..targets import Workplace
-from ..targets.line import objects
+from ..network.line import objects
+from ..target import Workplace
 from .memory import Memory
 from .pointer import Pointer
 

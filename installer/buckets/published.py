@@ -18,7 +18,7 @@ from sealift.digest import HEX, sha256
 from sealift.errors import MalformedError, UsageError
 from sealift.strict_json import canonical, parse
 
-from ..deployable import Deployable
+from ..storage.deployable import Deployable
 from .pointer import is_identity
 
 CURRENT = "current.json"

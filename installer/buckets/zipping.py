@@ -13,7 +13,7 @@ from typing import BinaryIO
 
 from sealift.errors import UsageError
 
-from ..content import Contents
+from ..storage.content import Contents
 
 _TIME = (1980, 1, 1, 0, 0, 0)
 _UNIX = 3

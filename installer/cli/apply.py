@@ -46,7 +46,7 @@ def apply(
     health check fails, the former release returns. A killed apply is undone or finished by the next.
     """
     from ..declaring import declared as read
-    from ..site import Site
+    from ..records.site import Site
     from .plan import show
 
     site = Site.open(folder)

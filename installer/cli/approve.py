@@ -46,8 +46,8 @@ def approve(
     from ..approval import approval, load_key, sign, write
     from ..declaring import copied
     from ..declaring import declared as read
-    from ..duration import duration
-    from ..site import Site
+    from ..policies.duration import duration
+    from ..records.site import Site
     from .plan import text
 
     site = Site.open(folder)

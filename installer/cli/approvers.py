@@ -31,8 +31,8 @@ def approvers(folder: Path, role: str | None, add: tuple[str, ...], remove: tupl
 
     from sealift.names import check_release
 
-    from ..event import event
-    from ..site import Site
+    from ..records.event import event
+    from ..records.site import Site
 
     site = Site.open(folder)
     if role is None and (add or remove):

@@ -49,9 +49,9 @@ def enroll(
     from sealift import receipt as receipts
     from sealift.root_terms import Purpose
 
-    from ..identity import public_key, site_key
+    from ..records.identity import public_key, site_key
+    from ..records.site import Site
     from ..recovering import recover as begin_anew
-    from ..site import Site
 
     content = bounded(root, ROOT_MAX, follow=True)
     if content is None:

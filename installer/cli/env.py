@@ -21,7 +21,7 @@ from .options import approval_option, changes_option, installation, site_option
 def list_(folder: Path, as_json: bool) -> None:
     """List the environments: what each runs, what governs it, and until when it is to last."""
     from ..declaring import told
-    from ..site import Site
+    from ..records.site import Site
 
     deployments = installation(Site.open(folder)).deployments
     states = [deployments.state(name) for name in deployments.names()]
@@ -80,8 +80,8 @@ def copy(
     Its targets must be other ones: give each its own place with --set. Called again, it changes the copy.
     """
     from ..declaring import copied
-    from ..duration import duration
-    from ..site import Site
+    from ..policies.duration import duration
+    from ..records.site import Site
     from .apply import report
     from .plan import show
 
@@ -105,7 +105,7 @@ def copy(
 @json_option
 def remove(folder: Path, name: str, as_json: bool) -> None:
     """Let nothing of an environment serve any more, and forget it. Its release stays at the site."""
-    from ..site import Site
+    from ..records.site import Site
 
     done = installation(Site.open(folder)).remove(name)
     lines = [done.recovered] if done.recovered else []

@@ -36,7 +36,7 @@ def gc(folder: Path, keep: int, dry_run: bool, as_json: bool, quiet: bool) -> No
     still needed, as after many differences, is packed anew.
     """
     from ..collecting import collect
-    from ..site import Site
+    from ..records.site import Site
 
     site = Site.open(folder)
     with Bar(quiet=quiet) as bar:

@@ -41,7 +41,7 @@ _SHOWN = (
 @json_option
 def history(folder: Path, last: int | None, event: str | None, environment: str | None, as_json: bool) -> None:
     """Read the ledger: what was admitted, refused, deployed, returned and rolled back, and when."""
-    from ..site import Site
+    from ..records.site import Site
 
     site = Site.open(folder)
     found: deque[dict[str, Any]] = deque(maxlen=last)

@@ -35,7 +35,7 @@ def import_(folder: Path, bundle: Path, waiver: Path | None, threads: int | None
     goes on where it stopped when the command is run again; one that was done already changes nothing.
     """
     from ..admitting import admit
-    from ..site import Site
+    from ..records.site import Site
 
     site = Site.open(folder)
     with Bar(quiet=quiet) as bar:

@@ -26,8 +26,8 @@ def list_(folder: Path, with_provenance: bool, as_json: bool) -> None:
     from sealift import provenance
 
     from ..deployments import Deployments
-    from ..site import Site
-    from ..store import Store
+    from ..records.site import Site
+    from ..storage.store import Store
 
     site = Site.open(folder)
     store, deployments = Store(site.store), Deployments(site.environments)

@@ -14,7 +14,7 @@ from sealift.errors import UsageError
 
 if TYPE_CHECKING:
     from ..applying import Installation
-    from ..site import Site
+    from ..records.site import Site
 
 Function = TypeVar("Function", bound=Callable[..., Any])
 PASSPHRASE_MIN = 12
@@ -116,7 +116,7 @@ def passphrase(*, new: bool) -> bytes:
 def environment_name(given: str) -> str:
     """The name of the environment that `given` is, or that the file `given` declares."""
     if given.endswith((".yaml", ".yml")) or "/" in given:
-        from ..environment import load
+        from ..environments.environment import load
 
         return load(Path(given)).name
     from sealift.names import check_release

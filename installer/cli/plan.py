@@ -13,10 +13,10 @@ from .options import approval_option, deep_option, installation, site_option, ta
 
 if TYPE_CHECKING:
     from ..applying import Installation
-    from ..environment import Environment
+    from ..environments.environment import Environment
     from ..planning import Plan
     from ..preview import Preview
-    from ..site import Site
+    from ..records.site import Site
 
 PENDING = 11
 _MARKS = {"added": "+", "removed": "-", "changed": "~"}
@@ -56,7 +56,7 @@ def plan(
 ) -> int:
     """Show what apply would do, and change nothing."""
     from ..declaring import declared as read
-    from ..site import Site
+    from ..records.site import Site
 
     site = Site.open(folder)
     planned = show(

@@ -32,7 +32,7 @@ def receipt(folder: Path, out: Path | None, as_json: bool) -> None:
     site's key must be told to the connected side by another way.
     """
     from ..receipting import receipt as make
-    from ..site import Site
+    from ..records.site import Site
 
     site = Site.open(folder)
     statement, content = make(site, utc_now())

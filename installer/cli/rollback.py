@@ -24,7 +24,7 @@ from .options import environment_name, installation, site_option
 @quiet_option
 def rollback(folder: Path, environment: str, dry_run: bool, threads: int | None, as_json: bool, quiet: bool) -> None:
     """Return an environment to the release that served before. No medium is needed."""
-    from ..site import Site
+    from ..records.site import Site
     from .apply import report
     from .plan import text
 

@@ -29,7 +29,7 @@ if TYPE_CHECKING:
 @json_option
 def status(folder: Path, deep: bool, as_json: bool) -> None:
     """Show what each environment runs, what its targets serve, and what the site trusts."""
-    from ..site import Site
+    from ..records.site import Site
 
     site = Site.open(folder)
     work = installation(site)

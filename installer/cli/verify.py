@@ -49,7 +49,7 @@ if TYPE_CHECKING:
 def verify(folder: Path, deep: bool, bundle: Path | None, threads: int | None, as_json: bool, quiet: bool) -> int:
     """Re-check the whole store and the ledger, and name what is damaged."""
     from ..auditing import audit, broken_ledger, repair
-    from ..site import Site
+    from ..records.site import Site
 
     try:
         site = Site.open(folder)

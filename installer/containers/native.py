@@ -15,7 +15,7 @@ from sealift.oci.layout import Root
 from sealift.oci.model import Descriptor, Manifest
 from sealift.oci.names import Name, hex_of
 
-from ..images import Image
+from ..images.images import Image
 
 _ARCHITECTURES = {"x86_64": "amd64", "aarch64": "arm64", "armv7l": "arm", "i686": "386", "ppc64le": "ppc64le"}
 

@@ -12,7 +12,7 @@ from typing import Any
 from sealift.errors import DeployError
 from sealift.names import visible
 
-from .. import commands
+from ..programs import commands
 
 ANSWER_MAX = 4 << 20
 """Bytes of what podman may answer."""

@@ -15,8 +15,8 @@ from sealift.durable import make_folder, storing, write_file
 from sealift.errors import StoreError
 from sealift.reading import bounded
 
-from .. import kube
-from ..shelf import Shelf
+from ..cluster import kube
+from ..folders.shelf import Shelf
 from .running import NOTHING, Running
 
 FILE, FILE_MAX = "release.json", 4 << 20

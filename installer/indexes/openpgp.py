@@ -15,7 +15,7 @@ from sealift.durable import storing
 from sealift.errors import DeployError, UsageError
 from sealift.names import visible
 
-from ..commands import run
+from ..programs.commands import run
 
 TIMEOUT = 60.0
 """Seconds for one signature: a token may want to be touched."""

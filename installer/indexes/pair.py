@@ -18,7 +18,7 @@ from sealift.digest import sha256
 from sealift.durable import storing, write_file
 from sealift.errors import DeployError, StoreError, UsageError
 
-from ..shelf import CURRENT, Shelf
+from ..folders.shelf import CURRENT, Shelf
 from .form import Form
 from .pool import Pool, is_blob
 from .record import Contributions, Hold, Holds, Record

@@ -19,7 +19,7 @@ from pathlib import Path
 from sealift.durable import TEMPORARY, make_folder, storing, sync_folder, write_all
 from sealift.errors import StoreError
 
-from ..writing import sync_file_system
+from ..folders.writing import sync_file_system
 
 FOLDER = "pool"
 FEW = 64

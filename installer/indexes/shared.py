@@ -20,9 +20,9 @@ from pathlib import Path
 from sealift.durable import locked, make_folder, storing
 from sealift.errors import MalformedError, StoreError, UsageError
 
-from ..content import Contents
-from ..deployable import Deployable
-from ..targets import Staged, Workplace
+from ..storage.content import Contents
+from ..storage.deployable import Deployable
+from ..target import Staged, Workplace
 from .form import Form
 from .pair import Pair, holds_with
 from .pool import Pool, is_blob, others_read

@@ -12,8 +12,8 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 
-from ..environment import TargetWanted
-from ..targets import Target
+from ..environments.environment import TargetWanted
+from ..target import Target
 
 NOT_KINDS = frozenset({"slotted"})
 """Modules here that are no kind of strategy."""

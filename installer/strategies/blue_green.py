@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from ..environment import TargetWanted
+from ..environments.environment import TargetWanted
 from ..slots import Course
-from ..targets import Workplace
+from ..target import Workplace
 from . import Composed, Make, slotted
 
 SCHEMA: Mapping[str, Any] = {

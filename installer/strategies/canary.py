@@ -11,9 +11,9 @@ from typing import Any
 
 from sealift.hooks import seconds
 
-from ..environment import TargetWanted
+from ..environments.environment import TargetWanted
 from ..slots import Course, Step
-from ..targets import Workplace
+from ..target import Workplace
 from . import Composed, Make, slotted
 
 _SHARE = {"type": "integer", "minimum": 1, "maximum": 99}

@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from ..environment import TargetWanted
-from ..targets import Workplace
+from ..environments.environment import TargetWanted
+from ..target import Workplace
 from . import Composed, Make
 
 SCHEMA: Mapping[str, Any] = {"type": "object", "properties": {}, "additionalProperties": False}

@@ -11,9 +11,9 @@ from sealift.hooks import Hook
 from sealift.plugins import kinds
 from sealift.subset import branches
 
-from ..environment import Check, CommandCheck, HttpCheck, TargetWanted, health_schema
+from ..environments.environment import Check, CommandCheck, HttpCheck, TargetWanted, health_schema
 from ..slots import Course, Slot, Slots
-from ..targets import Workplace
+from ..target import Workplace
 from . import Composed, Make
 
 SLOT = "{slot}"

@@ -13,11 +13,11 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-from ..deployable import Deployable
 from ..indexes.archive import Archive
 from ..indexes.openpgp import Key
 from ..indexes.shared import SharedIndex
-from . import Staged, Workplace
+from ..storage.deployable import Deployable
+from ..target import Staged, Workplace
 
 _FOLDER = {"type": "string", "pattern": "^/[^\\u0000]*$", "maxLength": 3072}
 SCHEMA: Mapping[str, Any] = {

@@ -19,9 +19,9 @@ from sealift.names import visible
 from ..buckets import published
 from ..buckets.bringing import READERS, Bringing, Inventory, Wanted, inventory, whole
 from ..buckets.pointed import Pointed
-from ..chosen import ARTIFACTS
-from ..deployable import Deployable
-from . import Staged, Workplace
+from ..storage.chosen import ARTIFACTS
+from ..storage.deployable import Deployable
+from ..target import Staged, Workplace
 
 SCHEMA: Mapping[str, Any] = {
     "type": "object",

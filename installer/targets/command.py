@@ -1,4 +1,4 @@
-"""Target `command`: whatever a program of the site does with a release, by a small protocol (`installer.program`).
+"""Target `command`: what a program of the site does with a release, by a protocol (`installer.programs.program`).
 
 The release's folder is written by us, on a shelf as of the target `directory`; the program says what serves.
 """
@@ -12,11 +12,11 @@ from typing import Any
 from sealift import hooks
 from sealift.errors import StoreError
 
-from ..deployable import Deployable
-from ..intact import intact
-from ..program import Program
-from ..shelf import RELEASES
-from . import Staged, Workplace
+from ..folders.intact import intact
+from ..folders.shelf import RELEASES
+from ..programs.program import Program
+from ..storage.deployable import Deployable
+from ..target import Staged, Workplace
 from .directory import Directory
 
 TIMEOUT = 60

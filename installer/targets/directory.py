@@ -1,4 +1,4 @@
-"""Target `directory`: a folder for each release on a shelf (`installer.shelf`).
+"""Target `directory`: a folder for each release on a shelf (`installer.folders.shelf`).
 
 A release is written and made durable before its folder has its name. A folder that is there already is checked
 against its tree, file by file.
@@ -10,14 +10,14 @@ from collections.abc import Collection, Mapping
 from pathlib import Path
 from typing import Any
 
-from ..chosen import ARTIFACTS
-from ..deployable import Deployable
-from ..imprints import Imprints
-from ..intact import intact
-from ..placing import Reuse, clones
-from ..shelf import CURRENT, Shelf
-from ..writing import Former, sealed_files, write
-from . import Staged, Workplace
+from ..folders.imprints import Imprints
+from ..folders.intact import intact
+from ..folders.placing import Reuse, clones
+from ..folders.shelf import CURRENT, Shelf
+from ..folders.writing import Former, sealed_files, write
+from ..storage.chosen import ARTIFACTS
+from ..storage.deployable import Deployable
+from ..target import Staged, Workplace
 
 SCHEMA: Mapping[str, Any] = {
     "type": "object",

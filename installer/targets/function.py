@@ -28,9 +28,9 @@ from ..buckets.bringing import whole
 from ..buckets.pointed import Pointed
 from ..buckets.pointer import FORMAT, POINTER_MAX
 from ..buckets.zipping import pack
-from ..content import Contents
-from ..deployable import Deployable
-from . import Staged, Workplace
+from ..storage.content import Contents
+from ..storage.deployable import Deployable
+from ..target import Staged, Workplace
 
 UNPACKED_MAX = 262_144_000
 """Bytes that AWS Lambda unpacks; the least of the clouds."""

@@ -24,10 +24,10 @@ from ..branch.change import change, edits, some
 from ..branch.footprint import Footprint, Pin
 from ..branch.message import message
 from ..branch.repository import Repository, Spot
-from ..chosen import ARTIFACTS, FOLDER, PATH, Chosen, chosen
-from ..deployable import Deployable
-from ..images import root_of
-from . import Staged, Workplace
+from ..images.images import root_of
+from ..storage.chosen import ARTIFACTS, FOLDER, PATH, Chosen, chosen
+from ..storage.deployable import Deployable
+from ..target import Staged, Workplace
 
 TRIES = 5
 """How often a push that somebody else was faster than is made anew."""

@@ -24,14 +24,14 @@ from sealift.durable import make_folder, write_file
 from sealift.errors import DeployError, StoreError, UsageError
 from sealift.reading import bounded
 
-from .. import kube
-from ..chosen import ARTIFACTS, FOLDER, chosen
-from ..deployable import Deployable
-from ..kube import CONNECTION, Object
-from ..kubectl import OWNER, Kubectl, owner_of
-from ..shelf import Shelf
-from ..switching import Switching
-from . import Staged, Workplace
+from ..cluster import kube
+from ..cluster.kube import CONNECTION, Object
+from ..cluster.kubectl import OWNER, Kubectl, owner_of
+from ..folders.shelf import Shelf
+from ..folders.switching import Switching
+from ..storage.chosen import ARTIFACTS, FOLDER, chosen
+from ..storage.deployable import Deployable
+from ..target import Staged, Workplace
 
 TIMEOUT = 300
 BYTES_MAX = 32 << 20

@@ -13,7 +13,7 @@ from typing import Any
 
 from ..indexes.packument import Packuments
 from ..indexes.shared import SharedIndex
-from . import Workplace
+from ..target import Workplace
 
 SCHEMA: Mapping[str, Any] = {
     "type": "object",

@@ -3,8 +3,8 @@
     /srv/images/current/web           with `form: folder`: oci:/srv/images/current/web:1.0
     /srv/images/current/web.tar       with `form: tar`: oci-archive:/srv/images/current/web.tar:1.0
 
-They lie on a shelf (`installer.shelf`), so the switch to another release is the rename of a link. A blob that the
-release holds already, or the one before, is not written twice: the file gets one more name.
+They lie on a shelf (`installer.folders.shelf`), so the switch to another release is the rename of a link. A blob that
+the release holds already, or the one before, is not written twice: the file gets one more name.
 """
 
 from __future__ import annotations
@@ -21,12 +21,12 @@ from sealift.durable import storing, write_all
 from sealift.errors import IntegrityError
 from sealift.oci import layout
 
-from ..chosen import IMAGES
-from ..deployable import Deployable
-from ..images import Image, images
-from ..shelf import CURRENT, Shelf
-from ..writing import sync_file_system
-from . import Staged, Workplace
+from ..folders.shelf import CURRENT, Shelf
+from ..folders.writing import sync_file_system
+from ..images.images import Image, images
+from ..storage.chosen import IMAGES
+from ..storage.deployable import Deployable
+from ..target import Staged, Workplace
 
 SCHEMA: Mapping[str, Any] = {
     "type": "object",

@@ -23,18 +23,19 @@ from sealift.errors import UsageError
 from sealift.names import RELEASE
 from sealift.oci.names import hex_of
 
-from .. import kube, mapping
-from ..chosen import ARTIFACTS, FOLDER, chosen
+from ..cluster import kube
 from ..containers.native import Native, native, write
 from ..containers.podman import Podman, layout
 from ..containers.records import Records
 from ..containers.running import Container, Image, Pods, Runner, Running
-from ..deployable import Deployable
-from ..images import images
-from ..mapping import Rule
-from ..shelf import Shelf
-from ..switching import Switching
-from . import Staged, Workplace
+from ..folders.shelf import Shelf
+from ..folders.switching import Switching
+from ..images import mapping
+from ..images.images import images
+from ..images.mapping import Rule
+from ..storage.chosen import ARTIFACTS, FOLDER, chosen
+from ..storage.deployable import Deployable
+from ..target import Staged, Workplace
 from .registry import SCHEMA as REGISTRY
 
 TIMEOUT = 300

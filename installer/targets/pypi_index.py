@@ -13,7 +13,7 @@ from typing import Any
 
 from ..indexes.shared import SharedIndex
 from ..indexes.simple import Simple
-from . import Workplace
+from ..target import Workplace
 
 SCHEMA: Mapping[str, Any] = {
     "type": "object",

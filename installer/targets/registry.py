@@ -1,8 +1,8 @@
 """Target `registry`: the site's registry gets what it lacks of a release's images, every digest unchanged.
 
 Staging brings blobs and manifests there by their digests, which nobody sees. The switch sets the tags. A registry
-cannot set several at once, so a mark on the shelf (`installer.shelf`) says that a switch is under way: until it is
-over, no release counts as the one that serves, and the next command finishes it or goes back.
+cannot set several at once, so a mark on the shelf (`installer.folders.shelf`) says that a switch is under way: until it
+is over, no release counts as the one that serves, and the next command finishes it or goes back.
 
     /srv/images/current/images.json                      the image map
     /srv/images/current/containerd/<registry>/hosts.toml  the mirrors for containerd
@@ -28,16 +28,16 @@ from sealift.oci.session import Session, Terms
 from sealift.oci.transport import Transport
 from sealift.patience import Patience
 
-from .. import mapping, tags
-from ..chosen import IMAGES
-from ..deployable import Deployable
-from ..images import images
-from ..mapping import Mapped, Rule
-from ..pushing import Placed, Push, problem
-from ..shelf import CURRENT, Shelf
-from ..switching import Switching
-from ..tags import Tags
-from . import Staged, Workplace
+from ..folders.shelf import CURRENT, Shelf
+from ..folders.switching import Switching
+from ..images import mapping, tags
+from ..images.images import images
+from ..images.mapping import Mapped, Rule
+from ..images.pushing import Placed, Push, problem
+from ..images.tags import Tags
+from ..storage.chosen import IMAGES
+from ..storage.deployable import Deployable
+from ..target import Staged, Workplace
 
 WORKERS = 4
 """Requests at once."""
@@ -264,7 +264,7 @@ def target(settings: Mapping[str, Any], workplace: Workplace) -> RegistryTarget:
 
     def transport() -> Transport:
         try:
-            from .wire import Wire
+            from ..network.wire import Wire
         except ModuleNotFoundError as error:
             raise UsageError(
                 f"the target registry needs the package {error.name}, which is not installed",

@@ -23,13 +23,13 @@ from sealift.errors import DeployError, StoreError, UsageError
 from sealift.names import visible
 from sealift.reading import bounded
 
-from .. import units
-from ..chosen import ARTIFACTS, FOLDER, Chosen, chosen
-from ..deployable import Deployable
-from ..shelf import Shelf
-from ..switching import Switching
-from ..systemctl import Systemctl
-from . import Staged, Workplace
+from ..folders.shelf import Shelf
+from ..folders.switching import Switching
+from ..storage.chosen import ARTIFACTS, FOLDER, Chosen, chosen
+from ..storage.deployable import Deployable
+from ..systemd import units
+from ..systemd.systemctl import Systemctl
+from ..target import Staged, Workplace
 
 TIMEOUT = 120
 SETTLE = 2

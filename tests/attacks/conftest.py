@@ -12,7 +12,7 @@ import pytest
 from forge import Forge
 from worlds import Isolated
 
-from installer.site import Site
+from installer.records.site import Site
 from sealift.errors import SealiftError
 from tests.tufmaker import NOW
 

@@ -11,7 +11,7 @@ import pytest
 from forge import CHUNKS, Forge, compress, file, folder
 from worlds import Isolated
 
-from installer.state import SINCE
+from installer.records.state import SINCE
 from sealift.errors import TrustError
 
 

@@ -12,7 +12,7 @@ import pytest
 from forge import CHUNKS, Forge, archive, compress, folder, sha256
 from worlds import Isolated
 
-from installer.site import Site
+from installer.records.site import Site
 from sealift.container import BLOCK, Reader, header, padding
 from sealift.errors import SealiftError, TrustError
 from sealift.opening import authenticate, check_packs, listings, packs_of

@@ -11,7 +11,7 @@ import mounts
 import pytest
 from worlds import Connected
 
-from bundler.depot import Depot
+from bundler.depots.depot import Depot
 from sealift.errors import StoreError
 
 FILES = {"noise.bin": random.Random(7).randbytes(2 << 20), "index.html": b"<h1>shop</h1>\n"}

@@ -13,7 +13,7 @@ from forge import CHUNKS, Forge, Spoils, canonical, compress, file, folder, hone
 from worlds import Isolated
 
 from installer.auditing import audit
-from installer.state import SINCE
+from installer.records.state import SINCE
 from sealift.errors import SealiftError
 from sealift.progress import Silent
 

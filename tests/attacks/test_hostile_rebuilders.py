@@ -18,9 +18,9 @@ from registries import need
 from spoiling import Lines, refused, spoil
 from worlds import NOW, Connected, Isolated
 
-from bundler import sites
-from installer import remaking
+from bundler.depots import sites
 from installer.receipting import receipt
+from installer.storage import remaking
 from sealift import difference as differences
 from sealift import rebuilder
 from sealift.errors import IntegrityError, MalformedError, SealiftError

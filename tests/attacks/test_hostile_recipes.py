@@ -12,7 +12,7 @@ from archives import Packed, edited, prose, zipped
 from spoiling import Lines, refused, spoil
 from worlds import Connected, Isolated
 
-from installer import remaking
+from installer.storage import remaking
 from sealift import difference as differences
 from sealift.difference import Patch
 from sealift.errors import IntegrityError, MalformedError

@@ -15,7 +15,8 @@ from images import INDEX, MANIFEST, Sample, Value, digest_of, encoded, sample
 from liars import Exchange, Liar, lying
 from registries import PASSWORD, USER
 
-from bundler.sources import Found, Workshop, oci
+from bundler.source import Found, Workshop
+from bundler.sources import oci
 from sealift.errors import IntegrityError, MalformedError, SealiftError, SourceError
 from sealift.oci import session as sessions
 from sealift.oci.address import parse
@@ -486,7 +487,7 @@ def _read(line: Transport, address: str) -> None:
             pass
 
 
-@pytest.mark.parametrize("side", ["bundler.images.wire", "installer.targets.wire"])
+@pytest.mark.parametrize("side", ["bundler.images.wire", "installer.network.wire"])
 @pytest.mark.parametrize("name", sorted(DRIPS))
 def test_what_drips_is_given_up(liar: Liar, side: str, name: str) -> None:
     """A head, interim answers or trailers without end keep neither side of the gap for longer than it waits."""
@@ -511,7 +512,7 @@ def test_the_rest_of_an_answer_that_drips_is_not_waited_for(
     assert time.monotonic() - began < 2
 
 
-@pytest.mark.parametrize("side", ["bundler.images.wire", "installer.targets.wire"])
+@pytest.mark.parametrize("side", ["bundler.images.wire", "installer.network.wire"])
 def test_a_proxy_is_asked_in_place_of_the_registry(liar: Liar, side: str, monkeypatch: pytest.MonkeyPatch) -> None:
     """The registry's name is for the proxy to resolve, and the proxy's password is for the proxy alone."""
     monkeypatch.setenv("http_proxy", f"http://user:word@{liar.host}")

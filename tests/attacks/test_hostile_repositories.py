@@ -15,7 +15,7 @@ from gitserver import Repository, repository
 
 from bundler import programs
 from bundler.git import walking
-from bundler.sources import Workshop
+from bundler.source import Workshop
 from bundler.sources import git as source
 from sealift.errors import MalformedError, SealiftError, SourceError
 from sealift.progress import Silent

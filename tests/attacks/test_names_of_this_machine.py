@@ -14,8 +14,9 @@ from images import Sample, sample
 from liars import Exchange, Liar, lying
 
 import bundler.images.wire
-import installer.targets.wire
-from bundler.sources import Found, Workshop, oci
+import installer.network.wire
+from bundler.source import Found, Workshop
+from bundler.sources import oci
 from sealift.errors import SourceError
 from sealift.oci.address import Address, is_here
 from sealift.oci.transport import Broken, Transport
@@ -26,7 +27,7 @@ Opens = Callable[[], Transport]
 _QUICK = Patience(attempts=2, read=2.0, connect=2.0, sleep=lambda _: None)
 WIRES: dict[str, Opens] = {
     "bundler": lambda: bundler.images.wire.Wire(os.environ, _QUICK, connections=1),
-    "installer": lambda: installer.targets.wire.Wire(os.environ, _QUICK, connections=1),
+    "installer": lambda: installer.network.wire.Wire(os.environ, _QUICK, connections=1),
 }
 REFUSED = "its name resolves to this machine itself or its link: not followed"
 

@@ -15,7 +15,7 @@ from teams import Team
 from termed import TermedDepot, waived
 from worlds import Isolated
 
-from installer.site import Site
+from installer.records.site import Site
 from sealift.errors import MalformedError, TrustError
 from tests.tufmaker import NOW, PAST, signer
 
@@ -193,7 +193,7 @@ def test_a_teams_release_is_admitted_and_deployed(forge: Forge, isolated: Isolat
     done = isolated.admit(forge.bundle(tmp_path / "team", spaced(forge, Team())))
     assert done.new == ("team-a/shop@1.0.0",)
     assert isolated.site.state.versions.delegated == {"team-a": 1}
-    from installer.environment import load as load_environment
+    from installer.environments.environment import load as load_environment
 
     isolated.installation.apply(load_environment(isolated.environment("1.0.0", release="team-a/shop")))
     assert (isolated.srv / "current" / "index.html").is_file()

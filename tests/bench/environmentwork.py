@@ -20,7 +20,7 @@ sys.path.insert(0, str(Path(__file__).parents[1] / "support"))
 from valued import bundle
 from worlds import Connected
 
-from bundler.depot import Depot
+from bundler.depots.depot import Depot
 from keys.ceremony import init
 
 TARGETS = 100

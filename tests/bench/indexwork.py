@@ -27,7 +27,7 @@ from distributions import npm, wheel
 from gnupg import fingerprint, gnupg_home
 from worlds import Connected
 
-from bundler.depot import Depot
+from bundler.depots.depot import Depot
 from keys.ceremony import init
 from sealift.manifest import Kind
 

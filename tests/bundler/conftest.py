@@ -13,7 +13,7 @@ from served import Served, answering
 from worlds import NOW, Connected
 
 from bundler.cli import PROGRAM
-from bundler.depot import Depot
+from bundler.depots.depot import Depot
 from keys.ceremony import init
 
 

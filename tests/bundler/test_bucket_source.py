@@ -23,7 +23,8 @@ from worlds import NOW
 from bundler import lock as locks
 from bundler.locking import resolve
 from bundler.sealing import Effort
-from bundler.sources import Workshop, bucket
+from bundler.source import Workshop
+from bundler.sources import bucket
 from bundler.spec import load
 from sealift.errors import IntegrityError, SourceError, UsageError
 from sealift.progress import Silent

@@ -17,7 +17,7 @@ from calls import Call
 from served import Served
 from worlds import Connected, write_tree
 
-from bundler.depot import Depot
+from bundler.depots.depot import Depot
 from keys.ceremony import init
 
 PASSPHRASE = "correct horse"

@@ -19,7 +19,7 @@ from debian import Repository, ar, deb, tar
 from registries import need
 from worlds import Connected
 
-from bundler.sources import Found, Workshop, problems_of, traces_of
+from bundler.source import Found, Workshop, problems_of, traces_of
 from bundler.sources import deb as source
 from sealift import debian_paths
 from sealift.errors import IntegrityError, MalformedError, SealiftError, SourceError, TrustError, UsageError

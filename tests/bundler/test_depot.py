@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 from worlds import Connected
 
-from bundler.depot import FOLDERS, Depot
+from bundler.depots.depot import FOLDERS, Depot
 from sealift.errors import IntegrityError, SealiftError, StoreError, UsageError
 
 SMALL = {"a": b"a" * 10}

@@ -7,8 +7,8 @@ import random
 import pytest
 from worlds import Connected
 
-from bundler.difference import Change, changes
-from bundler.holding import in_depot
+from bundler.depots.holding import in_depot
+from bundler.differences.difference import Change, changes
 
 LARGE = random.Random(3).randbytes(3 << 20)
 OLD = {"a": b"a" * 10, "d/b": b"b" * 20, "large": LARGE}

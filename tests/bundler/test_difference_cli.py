@@ -13,7 +13,7 @@ from calls import Call
 from worlds import Connected
 
 from bundler.cli import PROGRAM as BUNDLE
-from bundler.depot import Depot
+from bundler.depots.depot import Depot
 from installer.cli import PROGRAM as INSTALL
 from keys.ceremony import init
 

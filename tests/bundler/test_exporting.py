@@ -15,9 +15,9 @@ from killer import Side, killed
 from told import Told
 from worlds import NOW, Connected, sample, write_tree
 
+from bundler.depots.holding import Anchor, in_bundle, open_bundle
+from bundler.depots.published import Reference
 from bundler.exporting import Times, export
-from bundler.holding import Anchor, in_bundle, open_bundle
-from bundler.published import Reference
 from bundler.sealing import Effort
 from bundler.spec import load
 from keys.repository import online_signer, verify

@@ -17,7 +17,7 @@ from worlds import Connected
 
 from bundler.git import signing
 from bundler.git.address import parse
-from bundler.sources import Found, Workshop, problems_of, traces_of
+from bundler.source import Found, Workshop, problems_of, traces_of
 from bundler.sources import git as source
 from sealift.errors import SealiftError, SourceError, TrustError, UsageError
 from sealift.progress import Silent

@@ -19,7 +19,7 @@ from worlds import NOW, Connected
 from bundler.charts.index import versions
 from bundler.locking import resolve
 from bundler.sealing import Effort
-from bundler.sources import Workshop, problems_of
+from bundler.source import Workshop, problems_of
 from bundler.sources import helm as source
 from bundler.spec import load
 from sealift.errors import IntegrityError, MalformedError, SealiftError, SourceError, TrustError, UsageError

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 from worlds import NOW, Connected
 
-from bundler.holding import Anchor, Holding, holdings, in_bundle, in_depot, only, open_bundle
+from bundler.depots.holding import Anchor, Holding, holdings, in_bundle, in_depot, only, open_bundle
 from sealift.errors import IntegrityError, MalformedError, StoreError, TrustError, UsageError
 
 SMALL = {"a": b"a" * 10, "d/b": b"b" * 20}

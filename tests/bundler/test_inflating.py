@@ -15,11 +15,11 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from worlds import program
 
-from bundler.archives import units
-from bundler.coding import Coded, Coder
-from bundler.inflating import Plan, frames, plan
-from bundler.inside import Asked, parcel
-from bundler.proving import MISSES, WAYS, Programs, Prover
+from bundler.archives.archives import units
+from bundler.archives.inflating import Plan, frames, plan
+from bundler.archives.inside import Asked, parcel
+from bundler.archives.proving import MISSES, WAYS, Programs, Prover
+from bundler.coding.coding import Coded, Coder
 from sealift.content import Chunks, Content
 from sealift.difference import REFERENCE_MAX, REFERENCE_MIN, Patch, content_of
 from sealift.errors import IntegrityError

@@ -17,14 +17,14 @@ from calls import Call
 from layers import compressed, tarred
 from worlds import NOW, Connected, Isolated
 
-from bundler import sites
-from bundler.archives import units
+from bundler.archives.archives import units
+from bundler.archives.inflations import Counted
+from bundler.archives.proving import Programs, Prover
 from bundler.cli import PROGRAM as BUNDLE
-from bundler.depot import Depot
-from bundler.inflations import Counted
-from bundler.patching import Difference
-from bundler.proving import Programs, Prover
-from bundler.published import Reference
+from bundler.depots import sites
+from bundler.depots.depot import Depot
+from bundler.depots.published import Reference
+from bundler.differences.patching import Difference
 from bundler.rehearsing import rehearse
 from bundler.sealing import Effort
 from installer.auditing import audit

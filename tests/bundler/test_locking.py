@@ -13,7 +13,7 @@ from served import Served
 from worlds import NOW, Connected
 
 from bundler import lock as locks
-from bundler.depot import Depot
+from bundler.depots.depot import Depot
 from bundler.lock import Lock
 from bundler.locking import check, resolve
 from bundler.sealing import Effort

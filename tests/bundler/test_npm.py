@@ -20,7 +20,7 @@ from worlds import NOW, Connected
 
 from bundler.locking import resolve
 from bundler.sealing import Effort
-from bundler.sources import Workshop, problems_of
+from bundler.source import Workshop, problems_of
 from bundler.sources import npm as source
 from bundler.spec import load
 from sealift.errors import IntegrityError, SealiftError, SourceError, UsageError

@@ -18,7 +18,8 @@ from images import Pile, Sample, digest_of, sample
 from registries import PASSWORD, USER, Running, logged_in, need, registry
 
 from bundler.images.remote import Remote
-from bundler.sources import Found, Workshop, oci
+from bundler.source import Found, Workshop
+from bundler.sources import oci
 from sealift.errors import IntegrityError, MalformedError, SourceError, UsageError
 from sealift.oci.model import Descriptor
 from sealift.oci.registry import Registry

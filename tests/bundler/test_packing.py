@@ -12,10 +12,10 @@ from alarms import no_longer_than
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from bundler import packs
-from bundler.grouping import WINDOW, Grouper
-from bundler.packing import Packed, pack
-from bundler.sources import Found
+from bundler.parts import packs
+from bundler.parts.grouping import WINDOW, Grouper
+from bundler.parts.packing import Packed, pack
+from bundler.source import Found
 from sealift import index as indexes
 from sealift import tree as trees
 from sealift.digest import sha256

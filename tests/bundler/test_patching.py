@@ -9,10 +9,10 @@ import pytest
 from archives import Packed, gzipped, prose, zipped
 from worlds import Connected, Isolated, program, sample
 
-from bundler.coding import against
-from bundler.depot import Depot
-from bundler.holding import in_depot
-from bundler.patching import Difference, difference
+from bundler.coding.coding import against
+from bundler.depots.depot import Depot
+from bundler.depots.holding import in_depot
+from bundler.differences.patching import Difference, difference
 from sealift import allowance
 from sealift.errors import UsageError
 from sealift.progress import Silent

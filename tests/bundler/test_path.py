@@ -12,7 +12,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from bundler.sources import Found, Workshop, path
+from bundler.source import Found, Workshop
+from bundler.sources import path
 from sealift.errors import SealiftError, SourceError, UsageError
 from sealift.progress import Silent
 

@@ -17,7 +17,7 @@ from bundler.sealing import Effort
 from bundler.spec import load
 from installer.auditing import audit
 from installer.cli import PROGRAM as INSTALL
-from installer.store import Store
+from installer.storage.store import Store
 from sealift.container import Reader
 from sealift.errors import IntegrityError, MalformedError
 from sealift.manifest import encode, release

@@ -22,7 +22,7 @@ from worlds import NOW, Connected
 
 from bundler.locking import resolve
 from bundler.sealing import Effort
-from bundler.sources import Workshop, problems_of
+from bundler.source import Workshop, problems_of
 from bundler.sources import pypi as source
 from bundler.spec import load
 from bundler.wheels.settings import default_index
@@ -256,7 +256,7 @@ def test_other_strong_digests_hold_too(index: Index, shop: Workshop) -> None:
 
 def test_it_resumes_what_broke_off(index: Index, shop: Workshop, monkeypatch: pytest.MonkeyPatch) -> None:
     """A truncated answer is asked for again, and what is short in the end is refused."""
-    monkeypatch.setattr("bundler.fetch.Patience", functools.partial(Patience, sleep=lambda _: None))
+    monkeypatch.setattr("bundler.network.fetch.Patience", functools.partial(Patience, sleep=lambda _: None))
     index.add("plain", wheel("plain", content=b"x" * 5000))
     name = "plain-1.0-py3-none-any.whl"
     index.server.answers[f"/files/{name}"] = Answer(body=index.files["plain"][name], cut=100)

@@ -8,10 +8,10 @@ from pathlib import Path
 import pytest
 from worlds import NOW, Connected, Isolated, sample
 
-from bundler import sites
-from installer.identity import KEY
+from bundler.depots import sites
 from installer.receipting import receipt
-from installer.store import Store
+from installer.records.identity import KEY
+from installer.storage.store import Store
 from sealift.errors import MalformedError, TrustError, UsageError
 from sealift.receipt import Statement, read
 

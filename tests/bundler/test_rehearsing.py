@@ -8,7 +8,7 @@ import pytest
 from served import Served
 from worlds import Connected, sample
 
-from bundler.published import Reference
+from bundler.depots.published import Reference
 from bundler.rehearsing import Rehearsed, rehearse
 from bundler.sealing import Effort
 from bundler.spec import Spec, load

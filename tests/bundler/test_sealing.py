@@ -7,10 +7,10 @@ import hashlib
 import pytest
 from worlds import NOW, Connected, sample
 
-from bundler.packing import Packed
-from bundler.published import published_release
+from bundler.depots.published import published_release
+from bundler.parts.packing import Packed
 from bundler.sealing import Effort, Sealed, check_same, digests, release_of, seal
-from bundler.sources import Workshop
+from bundler.source import Workshop
 from bundler.spec import Spec, load
 from keys.repository import verify
 from sealift.errors import SourceError, UsageError

@@ -28,8 +28,8 @@ from wheelhouse import wheel
 from worlds import NOW, Connected
 
 import bundler.sources
-from bundler.depot import Depot
-from bundler.sources import Found, Source, Workshop, problems_of, reaches, traces_of
+from bundler.depots.depot import Depot
+from bundler.source import Found, Source, Workshop, problems_of, reaches, traces_of
 from bundler.sources import bucket as bucket_source
 from bundler.sources import deb as deb_source
 from bundler.sources import git as git_source

@@ -11,11 +11,11 @@ from images import Sample, digest_of, sample
 from liars import Liar, lying
 from worlds import NOW, Connected
 
-from bundler import stock as stocks
+from bundler.depots import stock as stocks
+from bundler.depots.stock import Stock
 from bundler.locking import resolve
 from bundler.sealing import Effort
 from bundler.spec import load
-from bundler.stock import Stock
 from sealift.errors import TrustError
 from sealift.oci.names import hex_of
 from sealift.progress import Silent

@@ -10,9 +10,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 from worlds import program
 
-from bundler.alignment import align
-from bundler.coding import Coded, Coder, against
-from bundler.subtracting import Subtraction, subtract
+from bundler.coding.alignment import align
+from bundler.coding.coding import Coded, Coder, against
+from bundler.coding.subtracting import Subtraction, subtract
 from sealift.difference import Patch, content_of
 from sealift.errors import IntegrityError
 from sealift.subtraction import check_sizes, restore

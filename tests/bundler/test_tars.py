@@ -10,7 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from layers import tarred
 
-from bundler.tars import Member, members, pairs
+from bundler.archives.tars import Member, members, pairs
 
 FORMS = (tarfile.USTAR_FORMAT, tarfile.GNU_FORMAT, tarfile.PAX_FORMAT)
 OLD, NEW = [b"a", b"b1", b"b2", b"c0123456789", b"d"], [b"a", b"b2", b"b3", b"c9876543210", b"d"]

@@ -26,10 +26,11 @@ from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.x509.oid import NameOID
 
-from bundler import cache, connections
-from bundler.cache import Fetched
-from bundler.fetch import fetch
-from bundler.sources import Found, Workshop, url
+from bundler.network import cache, connections
+from bundler.network.cache import Fetched
+from bundler.network.fetch import fetch
+from bundler.source import Found, Workshop
+from bundler.sources import url
 from sealift.durable import locked
 from sealift.errors import IntegrityError, SealiftError, SourceError, StoreError, UsageError
 from sealift.patience import Patience

@@ -23,9 +23,9 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from securesystemslib.signer import CryptoSigner
 from tuf.api.metadata import Root, Snapshot, Targets, Timestamp
 
-from bundler.depot import Depot
+from bundler.depots.depot import Depot
+from bundler.depots.published import Reference
 from bundler.exporting import Times, export
-from bundler.published import Reference
 from bundler.sealing import Effort
 from bundler.spec import load
 from keys.metadata import sign, sign_all

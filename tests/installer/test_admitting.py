@@ -17,7 +17,7 @@ from worlds import NOW, Connected, Isolated, sample
 
 from installer.admitting import admit
 from installer.auditing import audit, repair
-from installer.site import Site
+from installer.records.site import Site
 from sealift.container import Member, Reader
 from sealift.errors import IntegrityError, MalformedError, StoreError, TrustError
 from sealift.progress import Silent
@@ -236,7 +236,7 @@ def test_a_file_that_is_no_bundle_is_refused_and_recorded(isolated: Isolated, tm
 
 def test_a_bundle_of_another_depot_is_refused(connected: Connected, isolated: Isolated, tmp_path: Path) -> None:
     """Signed by a stranger: nothing of it is kept."""
-    from bundler.depot import Depot
+    from bundler.depots.depot import Depot
     from keys.ceremony import init
 
     root = tmp_path / "stranger"

@@ -24,7 +24,7 @@ from worlds import NOW, Connected, Isolated
 from bundler.locking import resolve
 from bundler.sealing import Effort
 from bundler.spec import load
-from installer.environment import load as load_environment
+from installer.environments.environment import load as load_environment
 from sealift.progress import Silent
 
 WHEELS = {**wheel("shop-app", requires=["shop-lib>=1"]), **wheel("shop-lib", "1.2")}

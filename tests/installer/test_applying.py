@@ -21,10 +21,10 @@ from molds import Molded
 from shop import SAME, events, hold, interrupted, runs, serving, shop
 from worlds import Connected, Isolated, write_tree
 
-from installer import commands
 from installer.applying import Installation
 from installer.deployments import Journal, Phase
-from installer.environment import Environment, load
+from installer.environments.environment import Environment, load
+from installer.programs import commands
 from installer.targets.directory import Directory
 from sealift.errors import DeployError, SealiftError, StoreError, StrandedError, UsageError
 from sealift.progress import Silent
@@ -710,13 +710,13 @@ def test_a_target_whose_kind_is_gone_is_an_error_that_says_so(site: Isolated) ->
 
 def test_a_worker_that_is_killed_fails_the_apply(site: Isolated, monkeypatch: pytest.MonkeyPatch) -> None:
     """As the system does when memory runs out: an error that says so, and the former release serves."""
-    import installer.placing
+    import installer.folders.placing
 
     def die(*_: object) -> None:
         os.kill(os.getpid(), signal.SIGKILL)
 
     with monkeypatch.context() as patch:
-        patch.setattr(installer.placing, "_serve", die)
+        patch.setattr(installer.folders.placing, "_serve", die)
         with pytest.raises(SealiftError, match="a worker process was killed"):
             site.apply("1.1.0")
     assert _unchanged(site)

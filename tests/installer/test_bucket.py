@@ -17,7 +17,7 @@ from s3 import signed
 from stores import BUCKET, Store, peak
 from worlds import Connected, Isolated
 
-from installer import environment
+from installer.environments import environment
 from installer.targets.bucket import BucketTarget
 from sealift.errors import DeployError, UsageError
 

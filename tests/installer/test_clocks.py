@@ -10,8 +10,8 @@ import pytest
 from forge import Forge, sha256
 from worlds import Isolated
 
-from installer.site import Site
-from installer.state import SINCE
+from installer.records.site import Site
+from installer.records.state import SINCE
 from sealift.errors import TrustError
 from tests.tufmaker import NOW, PAST
 

@@ -20,11 +20,11 @@ from registries import need
 from shop import runs
 from worlds import Connected, Isolated
 
-from installer import commands
 from installer.applying import Outcome
 from installer.balancers import Shares
 from installer.balancers.kubernetes import balancer
-from installer.environment import load
+from installer.environments.environment import load
+from installer.programs import commands
 from sealift.errors import DeployError, UsageError
 
 SLOTS = {"blue": "127.0.0.1:1", "green": "127.0.0.1:2"}

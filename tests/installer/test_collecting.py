@@ -12,12 +12,12 @@ from worlds import NOW, Connected, Isolated
 
 from installer.auditing import audit
 from installer.collecting import Collected, collect
-from installer.deployable import identity_of
 from installer.deployments import Journal
-from installer.environment import load
-from installer.filling import VARIANT
-from installer.shelf import Shelf
-from installer.site import Site
+from installer.environments.environment import load
+from installer.environments.filling import VARIANT
+from installer.folders.shelf import Shelf
+from installer.records.site import Site
+from installer.storage.deployable import identity_of
 from sealift.errors import DeployError, IntegrityError, StoreError
 from sealift.progress import Silent
 

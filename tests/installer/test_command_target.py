@@ -147,7 +147,7 @@ def test_one_that_fails_to_return_needs_a_person(site: Isolated, tmp_path: Path)
 def test_a_folder_that_is_gone(site: Isolated, tmp_path: Path) -> None:
     """A program is never told to activate what is not there."""
     deploy(site, example(tmp_path), "1.0")
-    from installer.environment import load
+    from installer.environments.environment import load
 
     target = site.installation.targets(load(site.root / "environment.yaml"))[0]
     with pytest.raises(StoreError, match="is gone"):

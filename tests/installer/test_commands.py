@@ -6,7 +6,7 @@ import fcntl
 import os
 from pathlib import Path
 
-from installer import commands
+from installer.programs import commands
 
 SHELL = "/bin/sh"
 

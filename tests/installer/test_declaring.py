@@ -16,7 +16,7 @@ from worlds import Connected, Isolated
 
 from installer.cli import PROGRAM
 from installer.declaring import declared
-from installer.environment import load
+from installer.environments.environment import load
 from sealift.errors import UsageError
 
 SEALED = """\

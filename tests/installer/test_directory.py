@@ -16,8 +16,8 @@ from mounts import xfs
 from shop import events, hold, runs, serving, shop
 from worlds import Connected, Isolated, sample
 
-import installer.writing
-from installer.environment import load
+import installer.folders.writing
+from installer.environments.environment import load
 from sealift.errors import MalformedError, StoreError, UsageError
 
 HARDLINK, REFLINK, NONE = "    reuse: hardlink\n", "    reuse: reflink\n", "    reuse: none\n"
@@ -337,7 +337,7 @@ def test_chunks_that_come_again_are_written_wherever_they_belong(
     connected: Connected, isolated: Isolated, monkeypatch: pytest.MonkeyPatch, many: int
 ) -> None:
     """Of a large release, only the chunks that recur are remembered; what is written is the same."""
-    monkeypatch.setattr(installer.writing, "_MANY", many)
+    monkeypatch.setattr(installer.folders.writing, "_MANY", many)
     files = {**sample(), **{f"again/{name}": content for name, content in sample().items()}, "other": b"o" * 3000}
     isolated.admit(connected.bundle("1.0.0", files))
     isolated.apply("1.0.0")

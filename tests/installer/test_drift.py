@@ -15,7 +15,7 @@ from worlds import Connected, Isolated
 
 from installer.applying import Installation
 from installer.cli import PROGRAM
-from installer.environment import load
+from installer.environments.environment import load
 from sealift.errors import DeployError
 from sealift.progress import Silent
 

@@ -18,7 +18,7 @@ from worlds import Connected, Isolated, sample
 
 from installer.admitting import admit
 from installer.auditing import audit
-from installer.environment import load
+from installer.environments.environment import load
 from sealift.container import Reader
 from sealift.errors import IntegrityError, MalformedError, SealiftError, StoreError
 from sealift.progress import Silent
@@ -377,7 +377,7 @@ def test_rot_in_the_store_is_noticed_before_it_is_deployed(connected: Connected,
 
 
 def _enrolled(connected: Connected, disk: Path) -> Isolated:
-    from installer.site import Site
+    from installer.records.site import Site
 
     Site.create(disk / "site", connected.first_root.read_bytes(), connected.fingerprint, connected.now)
     return Isolated(root=disk, folder=disk / "site", srv=disk / "srv")

@@ -16,7 +16,7 @@ from valued import APP, SCHEMA, SECRET, app, bundle, declared, deploy
 from worlds import Connected, Isolated
 
 from installer.cli import PROGRAM
-from installer.environment import load
+from installer.environments.environment import load
 from installer.preview import preview
 from sealift.errors import DeployError, UsageError
 
@@ -137,7 +137,7 @@ def test_a_hostile_template_is_stopped(
     connected: Connected, isolated: Isolated, monkeypatch: pytest.MonkeyPatch, app: str, message: str
 ) -> None:
     """103: its time and its memory are bounded, and the command goes on to say so."""
-    monkeypatch.setattr("installer.filling.SECONDS", 1)
+    monkeypatch.setattr("installer.environments.filling.SECONDS", 1)
     isolated.admit(bundle(connected, app=app))
     with pytest.raises(UsageError, match=message):
         isolated.installation.plan(declared(isolated))
@@ -147,7 +147,7 @@ def test_a_schema_that_hangs_is_stopped(
     connected: Connected, isolated: Isolated, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """A pattern that backtracks without end, which the release ships."""
-    monkeypatch.setattr("installer.filling.SECONDS", 1)
+    monkeypatch.setattr("installer.environments.filling.SECONDS", 1)
     isolated.admit(bundle(connected, schema={"type": "object", "properties": {"host": {"pattern": "^(a+)+$"}}}))
     with pytest.raises(UsageError, match="more than 1 seconds"):
         isolated.installation.plan(declared(isolated, text=f"values: {{host: {'a' * 60}b, port: 1}}\n"))
@@ -272,7 +272,7 @@ def test_an_upgrade_takes_nothing_filled_from_the_release_before(connected: Conn
     reuse = "    reuse: hardlink\n"
     for version, host in (("1.0.0", "one"), ("1.1.0", "two")):
         path = site.environment(version, more=f"values: {{host: {host}}}\n", target=reuse)
-        from installer.environment import load
+        from installer.environments.environment import load
 
         site.installation.apply(load(path))
     (old,) = (site.srv / "releases").glob("1.0.0-*")
@@ -282,7 +282,7 @@ def test_an_upgrade_takes_nothing_filled_from_the_release_before(connected: Conn
 
 def test_defaults_of_a_schema_hold_at_every_depth() -> None:
     """What is said stays; what is missing is taken from the schema."""
-    from installer.filling import with_defaults
+    from installer.environments.filling import with_defaults
 
     inner = {"type": "object", "default": {}, "properties": {"b": {"default": 1}, "c": {"default": 2}}}
     schema = {**SCHEMA, "properties": {"a": inner, "d": {}}}

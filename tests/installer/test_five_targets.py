@@ -16,7 +16,7 @@ from stores import Store
 from worlds import Connected, Isolated, write_tree
 
 from installer.applying import Installation
-from installer.environment import load
+from installer.environments.environment import load
 from sealift.errors import DeployError
 
 ROOT = Path(__file__).parents[2]

@@ -21,9 +21,9 @@ from stores import Store
 from worlds import Connected, Isolated
 
 from installer.buckets.zipping import pack
-from installer.content import Contents
-from installer.deployable import Deployable
-from installer.store import Store as Content
+from installer.storage.content import Contents
+from installer.storage.deployable import Deployable
+from installer.storage.store import Store as Content
 from sealift.errors import UsageError
 
 StoreOf = Callable[[str], Store]

@@ -17,11 +17,11 @@ from registries import PASSWORD, USER
 from sshserver import SshServer, ssh_server
 from worlds import Connected, Isolated
 
-from installer import commands
 from installer.applying import Outcome
 from installer.branch import repository as installer_repository
-from installer.deployable import Deployable
-from installer.environment import load
+from installer.environments.environment import load
+from installer.programs import commands
+from installer.storage.deployable import Deployable
 from sealift.errors import DeployError, SealiftError, UsageError
 
 MANIFEST = "kind: Deployment\nmetadata:\n  name: shop\nspec:\n  version: {}\n"

@@ -13,9 +13,9 @@ from mounts import xfs
 from shop import shop
 from worlds import Connected, Isolated, sample
 
-from installer import imprints, placing
-from installer.environment import load
-from installer.imprints import Imprint, Imprints
+from installer.environments.environment import load
+from installer.folders import imprints, placing
+from installer.folders.imprints import Imprint, Imprints
 
 NOISE = "assets/noise.bin"
 HARDLINK = "    reuse: hardlink\n"

@@ -195,7 +195,7 @@ def test_a_stranded_deployment_ends_with_10(call: Call, deployed: Isolated) -> N
 
 def test_ctrl_c_ends_with_130(call: Call, deployed: Isolated, monkeypatch: pytest.MonkeyPatch) -> None:
     """The former release serves."""
-    from installer import commands
+    from installer.programs import commands
 
     def interrupt(*_: object, **__: object) -> None:
         raise KeyboardInterrupt

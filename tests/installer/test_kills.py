@@ -17,10 +17,10 @@ from killer import Side, killed
 from shop import admitted, events, interrupted, runs, serving, shop
 from worlds import NOW, Connected, Isolated
 
-from bundler.depot import Depot
+from bundler.depots.depot import Depot
 from installer.auditing import audit
 from installer.collecting import Collected, collect
-from installer.site import Site
+from installer.records.site import Site
 from keys.ceremony import init
 from sealift.errors import DeployError
 from sealift.progress import Silent

@@ -19,9 +19,10 @@ from molds import Molded
 from registries import need
 from worlds import Connected, Isolated
 
-from installer import commands, kube
 from installer.applying import Outcome
-from installer.environment import load
+from installer.cluster import kube
+from installer.environments.environment import load
+from installer.programs import commands
 from sealift.errors import DeployError, SealiftError, StrandedError, UsageError
 
 WEB = """\

@@ -11,8 +11,8 @@ from pathlib import Path
 
 import pytest
 
-from installer.event import event
-from installer.ledger import LINE_MAX, START, TORN, Head, Ledger
+from installer.records.event import event
+from installer.records.ledger import LINE_MAX, START, TORN, Head, Ledger
 from sealift.digest import sha256
 from sealift.errors import IntegrityError, StoreError, TrustError
 

@@ -6,9 +6,9 @@ import tomllib
 
 import pytest
 
-from installer.mapping import Mapped, Rule, containerd_hosts, containers_conf, repository_of
-from installer.switching import Switch
-from installer.tags import Tags, due
+from installer.folders.switching import Switch
+from installer.images.mapping import Mapped, Rule, containerd_hosts, containers_conf, repository_of
+from installer.images.tags import Tags, due
 from sealift.errors import UsageError
 from sealift.oci import names
 

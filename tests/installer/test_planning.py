@@ -9,13 +9,13 @@ from typing import Any
 
 import pytest
 
-from installer.deployable import identity_of
 from installer.deployments import Deployed, State
-from installer.environment import Environment, of
+from installer.environments.environment import Environment, of
 from installer.planning import plan_apply, plan_rollback
-from installer.state import Admitted
-from installer.state import State as SiteState
-from installer.targets import Sight
+from installer.records.state import Admitted
+from installer.records.state import State as SiteState
+from installer.storage.deployable import identity_of
+from installer.target import Sight
 from sealift.errors import UsageError
 from sealift.listing import Blob, ListingBlob
 from sealift.manifest import Part, ReleaseBlob

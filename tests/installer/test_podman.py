@@ -14,9 +14,9 @@ from molds import Molded
 from registries import Running
 from worlds import Connected, Isolated
 
-from installer import commands
 from installer.applying import Outcome
-from installer.environment import load
+from installer.environments.environment import load
+from installer.programs import commands
 from sealift.errors import DeployError, SealiftError, UsageError
 
 WEB = "registry.example.com/shop/web"
@@ -246,7 +246,7 @@ def test_an_image_for_another_machine(place: Place, monkeypatch: pytest.MonkeyPa
 
 def test_without_podman(place: Place, monkeypatch: pytest.MonkeyPatch) -> None:
     """A machine without it is an error, and no trace is left."""
-    monkeypatch.setattr("installer.commands.PATH", "/nowhere")
+    monkeypatch.setattr("installer.programs.commands.PATH", "/nowhere")
     with pytest.raises(SealiftError, match="cannot be run"):
         place.deploy("1.0")
 

@@ -20,9 +20,9 @@ from worlds import Connected, Isolated
 from installer.applying import Installation
 from installer.approval import approval, approved, load_key, make_key, read, sign
 from installer.cli import PROGRAM
-from installer.environment import load
-from installer.identity import public_key
-from installer.policy import NO_RULES, Facts, Policy, judge, of
+from installer.environments.environment import load
+from installer.policies.policy import NO_RULES, Facts, Policy, judge, of
+from installer.records.identity import public_key
 from sealift.errors import MalformedError, PolicyError, TrustError, UsageError
 from sealift.progress import Silent
 

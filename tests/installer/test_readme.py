@@ -20,7 +20,7 @@ from registries import Running
 from stores import Store
 from worlds import Connected, Isolated, write_tree
 
-from installer.environment import load
+from installer.environments.environment import load
 from sealift.errors import DeployError
 
 README = Path(__file__).parents[2] / "README.md"

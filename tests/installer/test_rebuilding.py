@@ -14,8 +14,8 @@ from worlds import Connected, Isolated, sample
 
 from installer.auditing import audit
 from installer.collecting import collect
-from installer.environment import load
-from installer.store import Store
+from installer.environments.environment import load
+from installer.storage.store import Store
 from sealift.errors import IntegrityError, StoreError
 from sealift.index import HOLE
 from sealift.progress import Silent

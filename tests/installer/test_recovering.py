@@ -16,11 +16,11 @@ from termed import TermedDepot
 from worlds import Isolated
 
 from installer.collecting import collect
-from installer.ledger import Entry
 from installer.receipting import receipt
+from installer.records.ledger import Entry
+from installer.records.site import Site
+from installer.records.state import SINCE
 from installer.recovering import recover
-from installer.site import Site
-from installer.state import SINCE
 from sealift.errors import MalformedError, SealiftError, StoreError, TrustError, UsageError
 from sealift.receipt import read as read_receipt
 from sealift.trust import Versions
@@ -248,7 +248,8 @@ def test_a_kill_while_trust_is_begun_anew_is_no_loss(
     isolated: Isolated, forge: Forge, bundles: list[Path], monkeypatch: pytest.MonkeyPatch, step: str
 ) -> None:
     """79: the same command, run again, ends what a kill cut short, and the bounds still hold."""
-    from installer import ledger, recovering
+    from installer import recovering
+    from installer.records import ledger
 
     class Killed(BaseException):
         pass

@@ -12,12 +12,12 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from worlds import Connected, Isolated
 
-from bundler.depot import Depot
-from bundler.holding import in_depot
-from bundler.patching import difference
+from bundler.depots.depot import Depot
+from bundler.depots.holding import in_depot
+from bundler.differences.patching import difference
 from installer.auditing import audit
 from installer.collecting import collect
-from installer.environment import load
+from installer.environments.environment import load
 from sealift.progress import Silent
 
 

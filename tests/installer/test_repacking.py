@@ -9,7 +9,7 @@ from worlds import NOW, Connected, Isolated
 
 from installer.auditing import audit
 from installer.collecting import Collected, collect
-from installer.store import SPARE, Store
+from installer.storage.store import SPARE, Store
 from sealift.errors import IntegrityError
 from sealift.progress import Silent
 

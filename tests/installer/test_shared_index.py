@@ -15,13 +15,13 @@ from faults import Faults
 from killer import killed
 from worlds import NOW, Connected, Isolated
 
-from bundler.depot import Depot
-from installer import environment
-from installer.deployable import Deployable
+from bundler.depots.depot import Depot
+from installer.environments import environment
 from installer.indexes.shared import SharedIndex
 from installer.indexes.side import Side
-from installer.site import Site
-from installer.store import Store
+from installer.records.site import Site
+from installer.storage.deployable import Deployable
+from installer.storage.store import Store
 from keys.ceremony import init
 from sealift.errors import DeployError, MalformedError, StoreError, UsageError
 

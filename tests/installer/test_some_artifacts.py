@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 from worlds import Connected, Isolated, write_tree
 
-from installer.environment import load
+from installer.environments.environment import load
 from sealift.errors import DeployError, UsageError
 
 _NOISE = random.Random(7).randbytes(300_000)

@@ -10,7 +10,7 @@ from images import Sample, sample
 from registries import Running, registry
 from worlds import Connected, Isolated
 
-from installer.environment import load
+from installer.environments.environment import load
 from sealift.errors import UsageError
 from sealift.patience import Patience
 

@@ -14,10 +14,10 @@ from typing import Any
 import msgspec
 import pytest
 
-from installer.event import Event, event
-from installer.folder import STORE
-from installer.site import Site
-from installer.state import FORMAT, SINCE, Admitted, Marks, State, read_marks
+from installer.records.event import Event, event
+from installer.records.folder import STORE
+from installer.records.site import Site
+from installer.records.state import FORMAT, SINCE, Admitted, Marks, State, read_marks
 from sealift.digest import sha256
 from sealift.errors import MalformedError, SealiftError, StoreError, TrustError
 from sealift.listing import Blob, ListingBlob
@@ -754,7 +754,7 @@ def test_a_reader_that_is_overtaken_reads_again(folder: Path, monkeypatch: pytes
                 _admit(Site.open(folder))
         return marks
 
-    monkeypatch.setattr("installer.site.read_marks", overtaken)
+    monkeypatch.setattr("installer.records.site.read_marks", overtaken)
     assert Site.open(folder).state.generation == 3
 
 

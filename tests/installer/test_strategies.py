@@ -16,7 +16,7 @@ from shop import events, hold, runs
 from worlds import Connected, Isolated
 
 from installer.applying import Outcome
-from installer.environment import load
+from installer.environments.environment import load
 from sealift.errors import DeployError, StoreError, UsageError
 
 ENOUGH = 20_000

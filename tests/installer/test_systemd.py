@@ -11,9 +11,10 @@ from machine import Machine
 from molds import Molded
 from worlds import Connected, Isolated
 
-from installer import commands, units
 from installer.applying import Outcome
-from installer.environment import load
+from installer.environments.environment import load
+from installer.programs import commands
+from installer.systemd import units
 from sealift.errors import DeployError, UsageError
 
 UP = "systemd-notify --ready; exec sleep infinity"
@@ -288,7 +289,7 @@ def test_without_systemd(place: Place, tmp_path: Path, monkeypatch: pytest.Monke
     program = tmp_path / "systemctl"
     program.write_text("#!/bin/sh\necho there is no systemd here >&2\nexit 1\n")
     program.chmod(0o755)
-    monkeypatch.setattr("installer.commands.PATH", f"{tmp_path}:{os.environ['PATH']}")
+    monkeypatch.setattr("installer.programs.commands.PATH", f"{tmp_path}:{os.environ['PATH']}")
     with pytest.raises(DeployError, match="there is no systemd here"):
         place.deploy("1.0")
     assert not list(place.machine.units.iterdir())

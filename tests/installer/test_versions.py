@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from installer.versions import Range, at_least, key, wanted
+from installer.policies.versions import Range, at_least, key, wanted
 from sealift.errors import MalformedError
 
 

@@ -11,7 +11,7 @@ from securesystemslib.signer import CryptoSigner
 from told import Told
 from worlds import Connected, Isolated
 
-from bundler import sites
+from bundler.depots import sites
 from installer.receipting import receipt
 from keys.pending import held
 from keys.publishing import delegate, dismiss, publish_request

@@ -11,7 +11,7 @@ import zstandard
 from hypothesis import given
 from hypothesis import strategies as st
 
-from bundler.coding import against
+from bundler.coding.coding import against
 from sealift import manifest as manifests
 from sealift.difference import TREE_KIND, From, edits, tree_lines, unseal
 from sealift.errors import IntegrityError, MalformedError

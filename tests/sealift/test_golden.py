@@ -16,7 +16,7 @@ import stranger
 import zstandard
 
 from installer.admitting import admit
-from installer.site import Site
+from installer.records.site import Site
 from sealift import index as indexes
 from sealift import tree as trees
 from sealift.container import Reader, header

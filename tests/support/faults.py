@@ -28,10 +28,12 @@ class Faults:
         self._lasting = False
         for name in (*SPACE, *NAMES):
             patch.setattr(os, name, self._failing(name, getattr(os, name)))
-        import installer.writing
+        import installer.folders.writing
 
         patch.setattr(
-            installer.writing, "sync_file_system", self._failing("syncfs", installer.writing.sync_file_system)
+            installer.folders.writing,
+            "sync_file_system",
+            self._failing("syncfs", installer.folders.writing.sync_file_system),
         )
 
     def begin(self, at: int, code: int, *, lasting: bool = False) -> None:

@@ -13,11 +13,11 @@ import traceback
 from collections.abc import Callable, Iterator
 from typing import Any, Literal
 
-from installer import writing
+from installer.folders import writing
 
 Side = Literal["before", "after"]
 CALLS = ("fsync", "fdatasync", "replace", "rename", "unlink", "rmdir", "symlink", "link", "mkdir")
-"""The functions of `os` that are counted; beside them, `installer.writing.sync_file_system`."""
+"""The functions of `os` that are counted; beside them, `installer.folders.writing.sync_file_system`."""
 
 
 class Fuse:

@@ -9,7 +9,7 @@ from typing import Any
 
 from killer import CALLS, Fuse
 
-from installer.targets import wire
+from installer.network import wire
 from installer.targets.registry import RegistryTarget
 from sealift.oci.address import Address
 

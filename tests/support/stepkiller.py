@@ -16,9 +16,9 @@ from typing import Any
 
 from installer.applying import Installation
 from installer.deployments import Deployments
-from installer.environment import load
+from installer.environments.environment import load
 from installer.outlook import Outlook
-from installer.site import Site
+from installer.records.site import Site
 from sealift.progress import Silent
 
 

@@ -9,7 +9,7 @@ from typing import Any
 from worlds import Connected, Isolated
 
 from installer.applying import Outcome
-from installer.environment import Environment, load
+from installer.environments.environment import Environment, load
 
 SCHEMA = {
     "type": "object",

@@ -14,15 +14,15 @@ from images import Sample
 from told import Told
 
 import bundler.sources.path
-from bundler.depot import Depot
+from bundler.depots.depot import Depot
+from bundler.depots.published import Reference
 from bundler.exporting import Exported, Times, export
-from bundler.published import Reference
 from bundler.sealing import Effort
 from bundler.spec import load as load_spec
 from installer.admitting import Imported, admit
 from installer.applying import Installation, Outcome
-from installer.environment import load as load_environment
-from installer.site import Site
+from installer.environments.environment import load as load_environment
+from installer.records.site import Site
 from keys.repository import online_signer
 from sealift.progress import Silent
 from sealift.receipt import Statement

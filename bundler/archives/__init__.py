@@ -1,0 +1,1 @@
+"""Archives that are looked into, so that their members cross inflated."""

@@ -1,0 +1,357 @@
+"""Inflating: an archive that changed becomes a recipe and its material, against the old one's (see `sealift.recipe`).
+
+Members that changed and that zlib rebuilds travel inflated, and their old versions, inflated too, are what they are
+compressed against. All else travels as it is, against the same part of the old archive. A member's old version is the
+one of its name, else of its checksum, else of a name that differs in digits alone. A tar inside is looked into in the
+same way (see `tars`).
+"""
+
+from __future__ import annotations
+
+import re
+import zlib
+from bisect import bisect_right
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, field
+from typing import NamedTuple
+
+from sealift.deflating import Inflation, Way
+from sealift.difference import REFERENCE_MIN
+from sealift.index import HOLE
+from sealift.making import OldMaterial
+from sealift.rebuilder import Rebuilder
+from sealift.recipe import OLD_RATIO, PIECES_MAX, RATIO, RUNS_MAX, SLACK
+from sealift.stretch import Stretch
+
+from ..coding.coding import Coded
+from . import tars
+from .archives import Unit, units
+from .proving import Programs, Prover
+
+FRAME = 2 << 20
+"""Bytes of material in a frame at most."""
+AROUND = 1 << 20
+"""Bytes of old material before and behind its place that a frame's window holds."""
+WINDOW = 4 << 20
+"""Bytes of a window at most."""
+_LEAST = 64
+"""Bytes of a deflated member that is worth a piece of its own."""
+_DIGITS = re.compile(rb"[0-9]+(?:\.[0-9]+)*")
+
+Code = Callable[[bytes, bytes], Coded]
+"""Makes a frame of material, given what it may refer to."""
+
+
+class Frame(NamedTuple):
+    """One frame of material."""
+
+    content: bytes
+    """Compressed."""
+    size: int
+    window: tuple[int, ...]
+    """Of the old material; nothing where it was not used."""
+    subtraction: tuple[int, ...]
+    """Bytes of the streams, where it is a subtraction."""
+
+
+@dataclass
+class Plan:
+    """How an archive is made of its material, and the old material of the old archive."""
+
+    pieces: list[tuple[int, ...]] = field(default_factory=list)
+    """As in a recipe, with the way's position in `ways` as setting."""
+    old: list[tuple[int, ...]] = field(default_factory=list)
+    ways: list[Way | Rebuilder] = field(default_factory=list)
+    makes: list[tuple[int, int]] = field(default_factory=list)
+    flow: list[tuple[int, int, int]] = field(default_factory=list)
+    """The material as parts of the archive: start, size, and the inflated size, or 0 where it stays as it is."""
+    pairs: list[tuple[int, int, int, int]] = field(default_factory=list)
+    """Start and size of material, and of the old material that it is a version of."""
+    inflated: int = 0
+    """Bytes of members that travel inflated, as they are in the archive."""
+    missed: Rebuilder | None = None
+    """What could rebuild the archive, where nothing that the sites have can: then there is no more to it."""
+
+
+def plan(
+    file: Stretch,
+    numbers: Sequence[int],
+    sizes: Sequence[int],
+    wanted: Sequence[bool],
+    old: Stretch | None,
+    programs: Programs,
+) -> Plan | None:
+    """Find out what of an archive can travel inflated, by rebuilding it; None where nothing can.
+
+    Args:
+        file: the archive.
+        numbers: its chunks.
+        sizes: bytes of each.
+        wanted: which of them are to be made. No chunk is wanted twice.
+        old: the file that it is a version of.
+        programs: the rebuilders.
+
+    Raises:
+        IntegrityError: a pack of the depot is damaged.
+        StoreError: the disk refuses a rebuilder's files.
+    """
+    parts = units(file)
+    if not parts:
+        return None
+    planning = _Planning(file, _ranges(sizes, wanted), old, programs)
+    for unit in parts:
+        planning.add(unit)
+    made = planning.plan
+    if planning.missed and not made.inflated:
+        return Plan(missed=planning.missed)
+    made.makes = _makes(planning.emitted, numbers, sizes, wanted)
+    if not made.inflated or max(len(made.pieces), len(made.old)) > PIECES_MAX or len(made.makes) > RUNS_MAX:
+        return None
+    return made
+
+
+def frames(plan: Plan, file: Stretch, old: Stretch | None, code: Code) -> Iterator[Frame]:
+    """Compress the material of a plan.
+
+    Raises:
+        IntegrityError: a pack of the depot is damaged, or a member of the old archive is not what its archive says.
+    """
+    windows = _Windows(plan)
+    behind = OldMaterial(old, plan.old) if old else None
+    place = 0
+    for content in _cut(_material(plan, file)):
+        window = windows.of(place, place + len(content))
+        reference = behind.window(*window) if behind and window else b""
+        coded = code(content, reference)
+        yield Frame(coded.frame, len(content), window if coded.referring else (), coded.subtraction)
+        place += len(content)
+
+
+class _Planning:
+    def __init__(
+        self, file: Stretch, wanted: Sequence[tuple[int, int]], old: Stretch | None, programs: Programs
+    ) -> None:
+        self.plan = Plan()
+        self.emitted: list[tuple[int, int]] = []
+        """Ranges of the archive that come out, in order."""
+        self._wanted = wanted
+        self._file, self._old = file, old
+        self._prover = Prover(file, programs)
+        self._former = _Former(units(old) or (), old.size) if old else None
+        self._place = self._old_place = 0
+
+    @property
+    def missed(self) -> Rebuilder | None:
+        """What could rebuild the archive, but is not known to be at the sites."""
+        return self._prover.missed
+
+    def add(self, unit: Unit) -> None:
+        """Take the next part."""
+        if not any(self._within(unit.start, unit.end)):
+            return
+        former = self._former.find(unit) if self._former else None
+        behind = unit.body + unit.deflated
+        way = None
+        if former is None or not _same(unit, former):
+            want = sum(end - start for start, end in self._within(unit.body, behind))
+            if unit.deflated >= _LEAST and 2 * want >= unit.deflated:
+                way = self._prover.way(unit)
+        if way is None:
+            self._as_it_is(unit.start, unit.end, (former.start, former.end) if former else None)
+            return
+        self._as_it_is(unit.start, unit.body, (former.start, former.body) if former else None)
+        self._inflated(unit, way, former)
+        self._as_it_is(behind, unit.end, None)
+
+    def _within(self, start: int, end: int) -> Iterator[tuple[int, int]]:
+        """The wanted ranges within a range."""
+        position = max(0, bisect_right(self._wanted, (start, 1 << 62)) - 1)
+        while position < len(self._wanted) and self._wanted[position][0] < end:
+            begin, stop = self._wanted[position]
+            if max(begin, start) < min(stop, end):
+                yield max(begin, start), min(stop, end)
+            position += 1
+
+    def _as_it_is(self, start: int, end: int, former: tuple[int, int] | None) -> None:
+        for begin, stop in self._within(start, end):
+            size = stop - begin
+            if former:
+                self._pair(size, self._old_part(former, (begin - start, stop - start), end - start))
+            if self.plan.pieces and len(self.plan.pieces[-1]) == 1:
+                self.plan.pieces[-1] = (self.plan.pieces[-1][0] + size,)
+            else:
+                self.plan.pieces.append((size,))
+            self.plan.flow.append((begin, size, 0))
+            self._emit(begin, stop)
+            self._place += size
+
+    def _old_part(self, former: tuple[int, int], part: tuple[int, int], size: int) -> tuple[int, ...] | None:
+        """The place in the old archive of a part of something, if it is free."""
+        assert self._former is not None
+        begin, end = former
+        if size > AROUND:
+            ratio = (end - begin) / size
+            around = min(AROUND, 4 * (part[1] - part[0]))
+            low, high = begin + int(part[0] * ratio) - around, begin + int(part[1] * ratio) + around
+            begin, end = max(begin, low), min(end, high)
+        taken = self._former.take(begin, end)
+        return (taken[0], taken[1] - taken[0]) if taken else None
+
+    def _inflated(self, unit: Unit, way: Way | Rebuilder, former: Unit | None) -> None:
+        if former and former.deflated and former.size and self._former:
+            whole = former.body, former.body + former.deflated
+            if self._former.take(*whole) == whole:
+                size = min(former.size, RATIO * former.deflated + SLACK)
+                self._pair(unit.size, (former.body, former.deflated, size), self._inner(unit, former, size))
+        elif former:
+            self._pair(unit.size, self._old_part((former.body, former.end), (0, unit.size), unit.size))
+        if way not in self.plan.ways:
+            self.plan.ways.append(way)
+        self.plan.pieces.append((unit.size, unit.deflated, self.plan.ways.index(way)))
+        self.plan.flow.append((unit.body, unit.deflated, unit.size))
+        self.plan.inflated += unit.deflated
+        self._emit(unit.body, unit.body + unit.deflated)
+        self._place += unit.size
+
+    def _inner(self, unit: Unit, former: Unit, size: int) -> list[tuple[int, int, int, int]]:
+        """The members of a tar and their old versions, by their places in it; nothing where it is small, or none."""
+        if unit.size <= AROUND or not self._old:
+            return []
+        try:
+            new = tars.members(Inflation(self._file.pieces(unit.body, unit.deflated), unit.size))
+            old = tars.members(Inflation(self._old.pieces(former.body, former.deflated), size)) if new else []
+        except zlib.error:
+            return []
+        return tars.pairs(new, old)
+
+    def _pair(self, size: int, old: tuple[int, ...] | None, inner: Sequence[tuple[int, int, int, int]] = ()) -> None:
+        if old and max(old[1], old[-1]) <= OLD_RATIO * size:
+            for start, length, old_start, old_length in inner or ((0, size, 0, old[-1]),):
+                self.plan.pairs.append((self._place + start, length, self._old_place + old_start, old_length))
+            self._old_place += old[-1]
+            before = self.plan.old[-1] if self.plan.old else ()
+            if len(old) == 2 and len(before) == 2 and sum(before) == old[0]:
+                self.plan.old[-1] = (before[0], before[1] + old[1])
+            else:
+                self.plan.old.append(old)
+
+    def _emit(self, start: int, end: int) -> None:
+        if self.emitted and self.emitted[-1][1] == start:
+            self.emitted[-1] = (self.emitted[-1][0], end)
+        else:
+            self.emitted.append((start, end))
+
+
+class _Former:
+    """The parts of the old archive, each of which becomes old material once."""
+
+    def __init__(self, parts: Sequence[Unit], size: int) -> None:
+        self._names: dict[bytes, Unit] = {}
+        self._contents: dict[tuple[int, int, int], Unit] = {}
+        self._plain: dict[bytes, Unit] = {}
+        for unit in parts:
+            self._names.setdefault(unit.name, unit)
+            self._contents.setdefault((unit.check, unit.deflated, unit.size), unit)
+            self._plain.setdefault(_DIGITS.sub(b"#", unit.name), unit)
+        self._taken: list[tuple[int, int]] = []
+        self._left = size
+
+    def find(self, unit: Unit) -> Unit | None:
+        if found := self._names.get(unit.name):
+            return found
+        if unit.deflated and (found := self._contents.get((unit.check, unit.deflated, unit.size))):
+            return found
+        return self._plain.get(_DIGITS.sub(b"#", unit.name))
+
+    def take(self, begin: int, end: int) -> tuple[int, int] | None:
+        """A range less what was taken at its edges; None where nothing is left of it."""
+        position = bisect_right(self._taken, (begin, 1 << 62))
+        if position:
+            begin = max(begin, self._taken[position - 1][1])
+        if position < len(self._taken):
+            end = min(end, self._taken[position][0])
+        if begin >= end:
+            return None
+        self._taken.insert(position, (begin, end))
+        return begin, end
+
+
+class _Windows:
+    """Which old material a frame is compressed against: what its parts are versions of, and what is around that."""
+
+    def __init__(self, plan: Plan) -> None:
+        self._pairs = plan.pairs
+        self._starts = [pair[0] for pair in plan.pairs]
+        self._flow = sum(piece[-1] for piece in plan.old)
+
+    def of(self, begin: int, end: int) -> tuple[int, ...]:
+        low = max(0, self._old(begin) - AROUND)
+        high = min(self._flow, self._old(end) + AROUND, low + WINDOW)
+        return (low, high - low) if high - low >= REFERENCE_MIN else ()
+
+    def _old(self, place: int) -> int:
+        position = bisect_right(self._starts, place) - 1
+        if position < 0:
+            return 0
+        start, size, old, old_size = self._pairs[position]
+        return old + min(old_size, (place - start) * old_size // size)
+
+
+def _same(unit: Unit, former: Unit) -> bool:
+    return (unit.check, unit.deflated, unit.size) == (former.check, former.deflated, former.size)
+
+
+def _ranges(sizes: Sequence[int], wanted: Sequence[bool]) -> list[tuple[int, int]]:
+    """What is wanted of a file, as ranges of bytes."""
+    found: list[tuple[int, int]] = []
+    place = 0
+    for size, want in zip(sizes, wanted, strict=True):
+        if want and found and found[-1][1] == place:
+            found[-1] = (found[-1][0], place + size)
+        elif want:
+            found.append((place, place + size))
+        place += size
+    return found
+
+
+def _makes(
+    emitted: Sequence[tuple[int, int]], numbers: Sequence[int], sizes: Sequence[int], wanted: Sequence[bool]
+) -> list[tuple[int, int]]:
+    """Which chunks come out, and what comes out beside them."""
+    made: list[tuple[int, int]] = []
+    ranges = iter(emitted)
+    begin, end = next(ranges, (0, 0))
+    place = 0
+    for number, size, want in zip(numbers, sizes, wanted, strict=True):
+        while begin < place + size:
+            out = min(end, place + size) - max(begin, place)
+            if want and made and made[-1][0] != HOLE and sum(made[-1]) == number:
+                made[-1] = (made[-1][0], made[-1][1] + 1)
+            elif want:
+                made.append((number, 1))
+            elif made and made[-1][0] == HOLE:
+                made[-1] = (HOLE, made[-1][1] + out)
+            elif out:
+                made.append((HOLE, out))
+            if end > place + size:
+                break
+            begin, end = next(ranges, (1 << 62, 1 << 62))
+        place += size
+    return made
+
+
+def _material(plan: Plan, file: Stretch) -> Iterator[bytes | memoryview]:
+    for start, size, inflated in plan.flow:
+        pieces = file.pieces(start, size)
+        yield from Inflation(pieces, inflated) if inflated else pieces
+
+
+def _cut(material: Iterator[bytes | memoryview]) -> Iterator[bytes]:
+    held = bytearray()
+    for piece in material:
+        held += piece
+        while len(held) >= FRAME:
+            yield bytes(memoryview(held)[:FRAME])
+            del held[:FRAME]
+    if held:
+        yield bytes(held)

@@ -1,0 +1,1 @@
+"""How content is coded against other content."""

@@ -1,0 +1,1 @@
+"""How things are fetched: connections, addresses, pages, files, and the cache of them."""

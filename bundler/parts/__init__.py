@@ -1,0 +1,1 @@
+"""A release as it is written: trees, packs, and the index of them."""

@@ -1,0 +1,1 @@
+"""What an environment declares: its file, the values that it fills in, its secrets."""

@@ -1,0 +1,1 @@
+"""The only rooms of the installer that open sockets; targets and balancers use them."""

@@ -1,0 +1,1 @@
+"""Programs of the site: run within bounds, and spoken to."""

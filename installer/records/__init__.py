@@ -1,0 +1,1 @@
+"""What a site remembers: its trust and admitted releases, its ledger, its key."""

@@ -1,0 +1,1 @@
+"""What a site holds: packs, listings and manifests, and how content is read, rebuilt and packed anew."""
