@@ -21,8 +21,8 @@ def scratch(parent: Path | None = None) -> Iterator[Path]:
     Raises:
         StoreError: it cannot be made.
     """
-    place = parent or Path(tempfile.gettempdir())
-    with storing(place):
+    with storing(parent or "the folder for temporary files"):
+        place = parent or Path(tempfile.gettempdir())
         folder = Path(tempfile.mkdtemp(prefix=TEMPORARY, dir=place))
     try:
         yield folder

@@ -68,7 +68,7 @@ def _again(state: State, current: Deployed) -> Environment:
 def _masks(journal: Journal, known: Mapping[str, str] | None = None) -> Masks:
     """The masks of what an operation deploys and of what served before, with the secrets that were filled in."""
     former = journal.before.current
-    return Masks(journal.goal.declared, former.declared if former else None, known=known)
+    return Masks(journal.goal.declared if known is None else None, former.declared if former else None, known=known)
 
 
 class Installation(Outlook):
@@ -109,7 +109,9 @@ class Installation(Outlook):
         else:
             if journal.phase != "staging":
                 targets = self.targets(goal.declared, journal.operation)
-                self._return(journal, targets, "it was interrupted", _masks(journal))
+                if failed := _returned(journal, targets):
+                    masks = _masks(journal)
+                    raise self._stranded(journal, "it was interrupted", [masks.of(each) for each in failed])
             self.deployments.end_journal(name)
             former = journal.before.current
             done = (
@@ -144,7 +146,7 @@ class Installation(Outlook):
                     self.deployments.remove(name)
                 return Removed(environment=name, label=None, places=(), recovered=recovered)
             composed = self._composed(state.current.declared)
-            self._check_apart(name, composed)
+            self._check_apart(name, composed, hint="apply one of them with a place of its own first, then remove it")
             targets = [target for _, target in composed]
             journal = Journal(
                 operation=secrets.token_hex(8),
@@ -282,13 +284,14 @@ class Installation(Outlook):
         try:
             yield
         except BaseException as error:
+            failed = _returned(journal, targets) if journal.phase == "switching" else []
             if isinstance(error, SealiftError):
                 masks.over(error)
                 reason = error.message
             else:
                 reason = "it was interrupted" if isinstance(error, KeyboardInterrupt) else masks.of(repr(error))
-            if journal.phase == "switching":
-                self._return(journal, targets, reason, masks)
+            if failed:
+                raise self._stranded(journal, reason, [masks.of(each) for each in failed]) from error
             former = journal.before.current
             serving = f"{former.label} serves" if former else "nothing was deployed before, and nothing serves"
             with contextlib.suppress(StoreError):  # then the journal stays, and the next command records it
@@ -299,27 +302,14 @@ class Installation(Outlook):
                 raise DeployError(f"{error.message}", hint=f"{serving}; mend the cause, then {again}") from error
             raise
 
-    def _return(self, journal: Journal, targets: Sequence[Target], reason: str, masks: Masks) -> None:
-        """Let what served before serve again at every target.
-
-        Raises:
-            StrandedError: one refuses; the journal stays, so that the next command tries again.
-        """
-        failed = []
-        for target, identity in reversed(list(zip(targets, journal.served, strict=True))):
-            try:
-                if target.current() != identity:
-                    target.activate(identity)
-            except Exception as error:  # the others are returned all the same
-                why = error.message if isinstance(error, SealiftError) else repr(error)
-                failed.append(f"{target.place} should serve {identity or 'nothing'}: {masks.of(why)}")
-        if failed:
-            with contextlib.suppress(StoreError):
-                self._note("stranded", journal, {"reason": reason, "failed": failed})
-            raise StrandedError(
-                f"the deployment failed ({reason}) and could not be returned: " + "; ".join(failed),
-                hint="mend what is named, then run the same command again: it returns the former release first",
-            )
+    def _stranded(self, journal: Journal, reason: str, failed: Sequence[str]) -> StrandedError:
+        """The error of a return that failed; the journal stays, so that the next command tries again."""
+        with contextlib.suppress(StoreError):
+            self._note("stranded", journal, {"reason": reason, "failed": list(failed)})
+        return StrandedError(
+            f"the deployment failed ({reason}) and could not be returned: " + "; ".join(failed),
+            hint="mend what is named, then run the same command again: it returns the former release first",
+        )
 
     def _finish(self, journal: Journal) -> None:
         """Record a checked deployment, or a removal; may be repeated."""
@@ -364,3 +354,19 @@ class Installation(Outlook):
             },
             self._clock(),
         )
+
+
+def _returned(journal: Journal, targets: Sequence[Target]) -> list[str]:
+    """Let what served before serve again at every target; why some refuse, in words that are not masked yet.
+
+    Nothing is asked for before that: a secret may be long in coming, and meanwhile the wrong release serves.
+    """
+    failed = []
+    for target, identity in reversed(list(zip(targets, journal.served, strict=True))):
+        try:
+            if target.current() != identity:
+                target.activate(identity)
+        except Exception as error:  # the others are returned all the same
+            why = error.message if isinstance(error, SealiftError) else repr(error)
+            failed.append(f"{target.place} should serve {identity or 'nothing'}: {why}")
+    return failed

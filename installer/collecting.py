@@ -57,8 +57,8 @@ def collect(
 
     Raises:
         StoreError: the disk refuses, another command is at work, or an environment uses what is not admitted.
-        IntegrityError: a manifest that is kept is damaged, so that nobody knows what it needs; or a pack that
-            is to be packed anew is. What is not needed has left then.
+        IntegrityError: a manifest that is kept is damaged, so that nobody knows what it needs; or another
+            listing is, or a pack that is to be packed anew. What is not needed has left then.
     """
     with site.lock():
         used = _used(installation)
@@ -69,7 +69,6 @@ def collect(
         needed = _needed(store, stay)
         unneeded = [path for path in _files(site.store) if path not in needed]
         size = sum(path.stat().st_size for path in unneeded)
-        waste = wasteful(store, stay)
         folders = 0
         if not dry_run:
             sweep_rooms(store.folder)
@@ -81,6 +80,8 @@ def collect(
                 with storing(path):
                     path.unlink(missing_ok=True)
             folders = _prune(installation)
+        waste = wasteful(store, stay)
+        if not dry_run:
             waste = fitting(store, waste)
             if waste:
                 _repack(site, store, waste, clock(), progress or Silent())

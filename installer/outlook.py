@@ -29,7 +29,7 @@ from .slots import Slots
 from .storage.deployable import Deployable
 from .storage.store import Store
 from .strategies import Composed
-from .target import Shared, Sight, Target, Workplace
+from .target import Shared, Sight, Target, Workplace, owned_place
 
 _CHANGED = (
     "its filled files cannot be compared: a secret is another one now, or cannot be had; "
@@ -39,7 +39,7 @@ _CHANGED = (
 
 def _owned(composed: Composed) -> set[str]:
     """The places that targets have to themselves, those in slots included."""
-    owned = {target.place for _, target in composed if not isinstance(target, Shared)}
+    owned = {owned_place(target) for _, target in composed if not isinstance(target, Shared)}
     return owned.union(*(target.places for _, target in composed if isinstance(target, Slots)))
 
 
@@ -158,13 +158,14 @@ class Outlook:
         seen = self._seen(composed, None if refused else deployable, masks, deep=self._deep)
         return plan_apply(environment, before, self.site.state, seen, self._clock(), filling, rules)
 
-    def _check_apart(self, own: str, composed: Composed, *, held: Collection[str] = ()) -> None:
+    def _check_apart(self, own: str, composed: Composed, *, held: Collection[str] = (), hint: str = "") -> None:
         """Refuse places of `own` that another environment is deployed to as well, where they cannot share them.
 
         Args:
             own: the name of the environment.
             composed: its targets.
             held: places that it has already, which it keeps.
+            hint: what to do, where it is not to give one of them another place.
 
         Raises:
             UsageError: there are some.
@@ -174,7 +175,7 @@ class Outlook:
             if name != own and (taken := sorted(places & self._places(name))):
                 raise UsageError(
                     f"environment {name} is deployed to {', '.join(taken)} as well",
-                    hint=f"give environment {own} targets of its own, or remove the other: env remove {name}",
+                    hint=hint or f"give environment {own} targets of its own, or remove the other: env remove {name}",
                 )
 
     def _places(self, name: str) -> set[str]:

@@ -26,7 +26,7 @@ from .environments.environment import Check
 from .health import unhealthy
 from .programs import commands
 from .storage.deployable import Deployable
-from .target import Prunable, Repairable, Shared, Staged, Target
+from .target import Prunable, Repairable, Shared, Staged, Target, owned_place
 
 FILE = "slots.json"
 SIZE_MAX = 64 << 10
@@ -102,7 +102,8 @@ class Slots:
         *,
         sleep: Callable[[float], None] = time.sleep,
     ) -> None:
-        self.place = f"{' and '.join(slot.name for slot in slots)} behind {balancer.place}"
+        names = " and ".join(slot.name for slot in slots)
+        self.place, self.owns = f"{names} behind {balancer.place}", f"{names} behind {balancer.owns}"
         self._slots = {slot.name: slot for slot in slots}
         self._balancer = balancer
         self._course = course
@@ -115,7 +116,7 @@ class Slots:
     def places(self) -> set[str]:
         """Where the targets of its slots are that have their place to themselves."""
         targets = [target for slot in self._slots.values() for target in slot.targets]
-        return {target.place for target in targets if not isinstance(target, Shared)}
+        return {owned_place(target) for target in targets if not isinstance(target, Shared)}
 
     def current(self) -> str | None:
         """The release that all traffic goes to, or the share at which it is to be held; words where neither holds.

@@ -104,6 +104,19 @@ class Target(Protocol):
 
 
 @runtime_checkable
+class Located(Protocol):
+    """A target that is called shortly: what it is called, others may be called too."""
+
+    owns: str
+    """What tells its place from all others."""
+
+
+def owned_place(target: Target) -> str:
+    """What tells a target's place from all others: what it is called, where it says no more."""
+    return target.owns if isinstance(target, Located) else target.place
+
+
+@runtime_checkable
 class Prunable(Protocol):
     """A target that keeps former releases, and can let go of them."""
 

@@ -12,9 +12,10 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from pathlib import Path
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING, Protocol, cast
 
 from sealift.errors import SealiftError, TrustError, UsageError
+from sealift.key_services import let_in
 from sealift.names import visible
 from sealift.public_keys import SCHEMES
 
@@ -96,6 +97,7 @@ def open_signer(place: str, key: Key | None, secrets: Secrets, *, unsafe_unencry
         _check_same(found, key, place)
         return found
     once = _once(place, secrets)
+    let_in(kind)
     try:
         if key is None:
             key = _ask(place, kind, once)
@@ -126,7 +128,7 @@ def _ask(place: str, kind: str, secrets: Callable[[str], str]) -> Key:
     """The public key at `place`, from the device, the agent or the service itself."""
     from urllib.parse import parse_qs, urlparse
 
-    from securesystemslib.signer import AWSSigner, HSMSigner, VaultSigner
+    from securesystemslib.signer import SIGNER_FOR_URI_SCHEME, AWSSigner, HSMSigner, VaultSigner
 
     from .agent_signer import SCHEME, AgentSigner
 
@@ -138,9 +140,9 @@ def _ask(place: str, kind: str, secrets: Callable[[str], str]) -> Key:
         label = parse_qs(uri.query).get("label", [None])[0]
         _, key = HSMSigner.import_(int(uri.path) if uri.path else None, label, secrets)
     elif kind == AWSSigner.SCHEME:
-        _, key = AWSSigner.import_(uri.path)
+        _, key = cast("type[AWSSigner]", SIGNER_FOR_URI_SCHEME[kind]).import_(uri.path)
     elif kind == VaultSigner.SCHEME:
-        found, key = VaultSigner.import_(uri.path.partition("/")[0])
+        found, key = cast("type[VaultSigner]", SIGNER_FOR_URI_SCHEME[kind]).import_(uri.path.partition("/")[0])
     if key is None:
         raise UsageError(
             f"the public key of {visible(place)[:200]} is not known",

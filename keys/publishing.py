@@ -124,16 +124,17 @@ def dismiss(depot: Path, team: str, *, signer_for: SignerFor, now: datetime, day
         StoreError: the disk refused; the former state stays, or the new one is complete.
     """
     state = _current(depot, now)
-    rules = team_rules(state.targets)
+    rules, waiting = team_rules(state.targets), [request for request in held(depot) if request.role == team]
     if team not in rules:
+        for request in waiting:  # a dismissal that was killed left them
+            drop(depot, request)
         refuse_dismissed(state, team)
         raise UsageError(f"there is no team {visible(team)[:40]}", hint="sealift-keys show lists the teams")
     del rules[team]
     targets = _with(renewed(state.targets, now.astimezone(UTC) + timedelta(days=days)), rules)
     commit(state, targets, signer_for(state.root))
-    for request in held(depot):
-        if request.role == team:
-            drop(depot, request)
+    for request in waiting:
+        drop(depot, request)
     return len(state.teams[team].targets) if team in state.teams else 0
 
 
@@ -253,10 +254,7 @@ def _team(depot: Path, request: Request, signer_for: SignerFor, now: datetime, d
     state = _current(depot, now)
     team, rule = request.role, request.quorums[0].rule
     refuse_dismissed(state, team)
-    if team_rule(state.targets, team) is None:
-        raise TrustError(
-            f"{request.name} is of a team that there is not", hint=f"delegate to it first: sealift-keys delegate {team}"
-        )
+    _check_rule_stands(request, team_rule(state.targets, team))
     former = state.teams.get(team)
     if request.version != (former.version if former else 0) + 1:
         raise TrustError(
@@ -275,6 +273,21 @@ def _team(depot: Path, request: Request, signer_for: SignerFor, now: datetime, d
     content = request.content()
     commit(state, targets, signer_for(state.root), teams={team: content})
     return Outcome(name=request.name, path=state.folder / f"{request.version}.{team}.json", resigned=True)
+
+
+def _check_rule_stands(request: Request, current: Rule | None) -> None:
+    """Refuse a request that was made when other keys were its team's: it would bring them back."""
+    team, top = request.role, request.top()
+    if current is None:
+        raise TrustError(
+            f"{request.name} is of a team that there is not", hint=f"delegate to it first: sealift-keys delegate {team}"
+        )
+    made_under = team_rule(top, team) if top else None
+    if made_under is None or (set(made_under.ids), made_under.threshold) != (set(current.ids), current.threshold):
+        raise TrustError(
+            f"{request.name} was made when other keys signed for {team}",
+            hint="remove it from the depot's requests, make it anew, and let it be signed again",
+        )
 
 
 def _delegating(depot: Path, state: State, team: str, rule: Rule, expires: datetime) -> Targets:

@@ -6,7 +6,6 @@ importing anything. No entry point may take a name that is taken.
 
 from __future__ import annotations
 
-import contextlib
 import importlib
 import os
 import pkgutil
@@ -93,6 +92,9 @@ def _entry_points(group: str) -> Iterable[metadata.EntryPoint]:
 
 
 def _may_name(folder: str, section: bytes) -> bool:
+    """Whether a folder of modules may have an entry point of a group; so it may where that cannot be seen."""
+    if folder.endswith(".egg"):
+        return True
     try:
         with os.scandir(folder or ".") as entries:
             found = [entry.path for entry in entries if entry.name.endswith((".dist-info", ".egg-info"))]
@@ -101,9 +103,14 @@ def _may_name(folder: str, section: bytes) -> bool:
     except OSError:
         return True
     for place in found:
-        with contextlib.suppress(FileNotFoundError, NotADirectoryError), open(f"{place}/{_FILE}", "rb") as file:
-            if section in file.read():
-                return True
+        try:
+            with open(f"{place}/{_FILE}", "rb") as file:
+                if section in file.read():
+                    return True
+        except (FileNotFoundError, NotADirectoryError):
+            continue
+        except OSError:
+            return True
     return False
 
 

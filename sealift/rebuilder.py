@@ -162,8 +162,8 @@ class Rebuilder(NamedTuple):
 def _probe(rebuilder: Rebuilder, program: str, identity: tuple[int, ...]) -> str:
     """What the program of a path makes of the content of the probe; `identity` says which file that is."""
     content = probed() + digests()
-    place = Path(tempfile.gettempdir())
-    with storing(place):
+    with storing("the folder for temporary files"):
+        place = Path(tempfile.gettempdir())
         folder = Path(tempfile.mkdtemp(prefix=TEMPORARY, dir=place))
     try:
         running = hashlib.sha256()

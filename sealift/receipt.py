@@ -33,7 +33,7 @@ class Running(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=T
 class Proof(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """What deflates at a site, and what it makes of the content of the probe."""
 
-    name: Annotated[str, Meta(pattern="^[a-z][a-z0-9-]{0,31}$")]
+    name: Annotated[str, Meta(pattern=r"^[a-z][a-z0-9-]{0,31}\Z")]
     """`zlib`, or a rebuilder (see `sealift.rebuilder`)."""
     probe: _Hex
 

@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from sealift.deflating import Inflation, Way
+from sealift.errors import StoreError
 from sealift.rebuilder import Rebuilder, RebuilderError
 from sealift.recipe import RATIO, SLACK, fit_for_rebuilder
 from sealift.stretch import Stretch
@@ -79,7 +80,7 @@ class Prover:
         beginning = Inflation(self._file.pieces(unit.body, unit.deflated), min(unit.size, _BEGINNING))
         try:
             made = b"".join(rebuilder.deflate(beginning, unit.deflated, self._programs.room))
-        except (RebuilderError, zlib.error):
+        except (RebuilderError, StoreError, zlib.error):
             return False
         compared = max(0, len(made) - _END)
         return made[:compared] == self._file.read(unit.body, compared)
@@ -100,7 +101,7 @@ class Prover:
                 if out != self._file.read(unit.body + place, len(out)):
                     return False
                 place += len(out)
-        except (RebuilderError, zlib.error):
+        except (RebuilderError, StoreError, zlib.error):
             return False
         whole = inflation.ended and inflation.taken == unit.deflated and size == unit.size
         return whole and place == unit.deflated

@@ -9,6 +9,7 @@ from __future__ import annotations
 import re
 from bisect import bisect_left
 from collections.abc import Callable, Iterable, Iterator, Sequence
+from hashlib import sha256
 from typing import NamedTuple
 
 MEMBERS_MAX = 1 << 18
@@ -16,6 +17,8 @@ MEMBERS_MAX = 1 << 18
 _BLOCK = 512
 _EXTENDED_MAX = 64 << 10
 """Bytes of a pax header or of a long name that are read at most."""
+_NAME_MAX = 512
+"""Bytes of a name that are kept; of a longer one its digest is."""
 _SIZE = slice(124, 136)
 _DIGEST = re.compile(rb"[0-9a-f]{8,}")
 _DIGITS = re.compile(rb"[0-9]+(?:\.[0-9]+)*")
@@ -65,7 +68,7 @@ def members(content: Iterable[bytes | memoryview]) -> list[Member]:
         if kind not in (b"g", b"K"):
             prefix = header[345:500].rstrip(b"\0") if header[257:263] == b"ustar\0" else b""
             name = longer or (prefix + b"/" if prefix else b"") + header[:100].rstrip(b"\0")
-            found.append(Member(name, start, flow.place))
+            found.append(Member(name if len(name) <= _NAME_MAX else sha256(name).digest(), start, flow.place))
             start, longer = flow.place, b""
     return found
 

@@ -30,6 +30,8 @@ class Balancer(Protocol):
 
     place: str
     """Where it is, for people."""
+    owns: str
+    """What tells it from all others."""
     divides: bool
     """Whether a slot can get a part of the traffic, and not only all of it or nothing."""
 

@@ -74,6 +74,7 @@ class HAProxy:
         self._patience: int = settings.get("patience", 10)
         self._slots = tuple(slots)
         self.place = f"haproxy backend {self._backend}"
+        self.owns = f"{self.place} at {self._socket}"
 
     def shares(self) -> Shares:
         """The share of each server, by its weight and whether it is held back."""

@@ -243,7 +243,7 @@ class Kubernetes:
         self._drain = int(settings.get("drain", 5))
         self.divides = self._means.divides
         where = [settings[key] for key in ("kubeconfig", "context") if key in settings]
-        self.place = f"kubernetes {self._means.about}" + (f" ({', '.join(where)})" if where else "")
+        self.place = self.owns = f"kubernetes {self._means.about}" + (f" ({', '.join(where)})" if where else "")
 
     def shares(self) -> Shares:
         """What the object says."""

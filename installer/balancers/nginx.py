@@ -70,6 +70,7 @@ class Nginx:
         self._slots = dict(slots)
         self._mark = room / "reloading"
         self.place = f"nginx upstream {self._upstream}"
+        self.owns = f"{self.place} in {self._file}"
 
     def shares(self) -> Shares | None:
         """What the file says; no share where there is none yet, and None where the reload was not seen to end."""

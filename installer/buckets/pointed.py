@@ -28,6 +28,8 @@ class Pointed:
             workplace: what it may use.
         """
         self.place = place
+        self.owns = " ".join(filter(None, (place, bucket.endpoint, bucket.account)))
+        """The same name means another place with each endpoint and account."""
         self._kind = kind
         self._bucket = bucket
         self._prefix = prefix

@@ -47,7 +47,7 @@ ROOM = 12 << 20
 """Bytes of decompressed frames of the bases that a worker keeps: what a reference mostly spans."""
 _RUN = 4 << 20
 """Bytes of frames that one worker makes one behind the other: they mostly refer to the same frames of the bases."""
-_BATCH, _BATCH_BYTES = 128, 32 << 20
+_BATCH, _ARCHIVES, _BATCH_BYTES = 128, 32, 32 << 20
 """Frames and archives that are under way before all of them are written, and bytes of the frames among them."""
 
 
@@ -243,13 +243,14 @@ def _carry_out(
 
 def _batches(tasks: Iterator[_Task]) -> Iterator[list[_Task]]:
     batch: list[_Task] = []
-    size = 0
+    archives = size = 0
     for task in tasks:
         batch.append(task)
+        archives += isinstance(task.part, Inflated)
         size += task.part.size if isinstance(task.part, Patch) else 0
-        if len(batch) == _BATCH or size >= _BATCH_BYTES:
+        if len(batch) == _BATCH or archives == _ARCHIVES or size >= _BATCH_BYTES:
             yield batch
-            batch, size = [], 0
+            batch, archives, size = [], 0, 0
     if batch:
         yield batch
 

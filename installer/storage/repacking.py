@@ -58,9 +58,11 @@ class _Live:
         return found if used * _CUT < self.frame.size else [(0, self.frame.size)]
 
     def length(self) -> int:
-        """Bytes that it takes once it has moved, nearly."""
+        """Bytes that it takes once it has moved, at most: what is compressed anew, quickly, gets larger."""
         used = sum(end - start for start, end in self.ranges())
-        return self.frame.length * used // self.frame.size
+        if used == self.frame.size:
+            return self.frame.length
+        return min(used, 2 * self.frame.length * used // self.frame.size)
 
 
 @dataclass(frozen=True)

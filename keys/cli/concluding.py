@@ -29,7 +29,7 @@ def conclude(
     from ..pending import save
 
     if keys:
-        _tell(describe(request))
+        tell(describe(request))
     for named in keys:
         request = request.sign(opening.signer(named))
     path = save(depot, request, fresh=True)
@@ -140,7 +140,8 @@ def _waiting(request: Request, path: Path, depot: Path) -> str:
     )
 
 
-def _tell(text: str) -> None:
+def tell(text: str) -> None:
+    """Say something that is no result."""
     import click
 
     click.echo(text + "\n", err=True)

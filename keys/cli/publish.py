@@ -36,7 +36,8 @@ def publish(
     """Collect signatures, and publish what has enough of them.
 
     Each signature is verified and kept with its request. A request is published once every quorum is met: a
-    root needs the former root's, its own, and the signature of each root key that is new. Where that changes
+    root needs the former root's, its own, and the signature of each root key that is new. What a request changes
+    is shown first: which keys are to be a team's stands in no signature but the online key's. Where that changes
     what the online key signs, its passphrase is asked for, and all becomes visible at once.
     """
     from sealift.errors import TrustError, UsageError
@@ -44,7 +45,7 @@ def publish(
     from .. import request_file as requests
     from ..changes import required
     from ..pending import held, merge, save
-    from .concluding import document, publish_one, published_document, published_text
+    from .concluding import describe, document, publish_one, published_document, published_text, tell
 
     now = utc_now()
     opening = Opening(passphrase_file, unsafe_no_passphrase)
@@ -66,6 +67,8 @@ def publish(
                 f"nothing is published yet: signatures are missing{' (those that came are kept)' if handed else ''}",
                 hint="; ".join(short),
             )
+        for request in ready:
+            tell(describe(request))
         done = [(request, publish_one(depot, request, opening, now)) for request in ready]
     emit(
         [{**document(request), **published_document(outcome)} for request, outcome in done],

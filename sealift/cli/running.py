@@ -14,6 +14,7 @@ import click
 
 from ..errors import SealiftError
 from ..interrupt import Stopped, stoppable
+from ..key_services import keep_out
 from .formats import safe
 from .output import PIPE_CLOSED, Output, abandon_output, encode
 
@@ -33,6 +34,7 @@ def run(program: click.Command, args: Sequence[str] | None = None) -> NoReturn:
         program: what to run.
         args: the arguments; the process's own where None.
     """
+    keep_out()
     gc.set_threshold(_COLLECTED)
     atexit.register(gc.freeze)  # so that no time goes into collecting what goes away with the process
     given = list(sys.argv[1:] if args is None else args)

@@ -20,7 +20,7 @@ from worlds import NOW, Connected, Isolated
 
 from bundler.depots import sites
 from installer.receipting import receipt
-from installer.storage import remaking
+from installer.storage import rebuilding
 from sealift import difference as differences
 from sealift import rebuilder
 from sealift.errors import IntegrityError, MalformedError, SealiftError
@@ -94,7 +94,7 @@ def test_a_recipe_that_asks_for_more_than_a_program_of_the_list(
     def runs(*_: object) -> None:
         pytest.fail("a layer was rebuilt")
 
-    monkeypatch.setattr(remaking, "remake", runs)
+    monkeypatch.setattr(rebuilding, "remake", runs)
     refused(isolated, bundle, MalformedError, match)
 
 

@@ -12,7 +12,7 @@ from archives import Packed, edited, prose, zipped
 from spoiling import Lines, refused, spoil
 from worlds import Connected, Isolated
 
-from installer.storage import remaking
+from installer.storage import rebuilding, remaking
 from sealift import difference as differences
 from sealift.difference import Patch
 from sealift.errors import IntegrityError, MalformedError
@@ -67,7 +67,7 @@ def costless(monkeypatch: pytest.MonkeyPatch) -> None:
     def costs(*_: object) -> None:
         pytest.fail("it cost something")
 
-    monkeypatch.setattr(remaking, "remake", costs)
+    monkeypatch.setattr(rebuilding, "remake", costs)
     monkeypatch.setattr(remaking, "OldMaterial", costs)
 
 

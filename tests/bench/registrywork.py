@@ -33,7 +33,8 @@ GOAL = 1.0
 _SOURCE = """
 import sys
 from pathlib import Path
-from bundler.sources import Workshop, oci
+from bundler.source import Workshop
+from bundler.sources import oci
 from sealift.progress import Silent
 workshop = Workshop(base=Path(), cache=Path("cache"), progress=Silent())
 want = {"image": sys.argv[1], "unsafe_http": True}

@@ -353,7 +353,8 @@ def test_who_asks_without_credentials_sends_none(store_of: StoreOf, tmp_path: Pa
 
 FETCHED = """
 import sys
-from bundler.sources import Workshop, bucket
+from bundler.source import Workshop
+from bundler.sources import bucket
 from sealift.progress import Silent
 folder = Path(sys.argv[3])
 workshop = Workshop(base=folder, cache=folder / "cache", progress=Silent())

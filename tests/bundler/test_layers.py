@@ -6,7 +6,7 @@ import gzip
 import json
 import struct
 import zlib
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -31,6 +31,7 @@ from installer.auditing import audit
 from installer.cli import PROGRAM as INSTALL
 from installer.receipting import receipt
 from keys.ceremony import init
+from sealift.errors import StoreError
 from sealift.progress import Silent
 from sealift.rebuilder import Rebuilder
 from sealift.receipt import Proof, Statement
@@ -163,6 +164,19 @@ def test_no_program_is_run_for_what_begins_otherwise(blobs: Blobs, monkeypatch: 
     assert _begins_tried(new, monkeypatch)
     for place, byte in ((3, b"\x08"), (4, b"\x01"), (8, b"\x02"), (9, b"\x03")):
         assert not _begins_tried(new[:place] + byte + new[place + 1 :], monkeypatch)
+
+
+def test_a_layer_that_scratch_has_no_room_for_travels_as_it_is(blobs: Blobs, monkeypatch: pytest.MonkeyPatch) -> None:
+    """An export without rebuilders needs no room for a tar, and fails for none with them."""
+    _, new = blobs("umoci")
+
+    def full(*_: object) -> Iterator[bytes]:
+        raise StoreError("no space left on device")
+
+    monkeypatch.setattr(Rebuilder, "deflate", full)
+    file = Stretch(_Whole(new), [(0, 0)], [len(new)])
+    prover = Prover(file, Programs((Rebuilder("umoci"),)))
+    assert [prover.way(unit) for unit in units(file) or ()] == [None]
 
 
 def _begins_tried(content: bytes, monkeypatch: pytest.MonkeyPatch) -> bool:

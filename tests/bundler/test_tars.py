@@ -99,3 +99,14 @@ def test_any_two_lists_are_walked_forwards(new: list[bytes], old: list[bytes]) -
     found = pairs(listed(*new), listed(*old))
     assert [pair[0] for pair in found] == sorted({pair[0] for pair in found})
     assert [pair[2] for pair in found] == sorted({pair[2] for pair in found})
+
+
+def test_a_long_name_is_kept_as_its_digest() -> None:
+    """73: a small archive with very many long names takes no more memory than one with short ones."""
+    file = io.BytesIO()
+    with tarfile.open(fileobj=file, mode="w", format=tarfile.PAX_FORMAT) as archive:
+        for number in range(3):
+            archive.addfile(tarfile.TarInfo(f"{number}/" + "long/" * 5000))
+    found = members([file.getvalue()])
+    assert len({each.name for each in found}) == 3
+    assert max(len(each.name) for each in found) <= 512

@@ -24,6 +24,7 @@ from worlds import Connected, Isolated, write_tree
 from installer.applying import Installation
 from installer.deployments import Journal, Phase
 from installer.environments.environment import Environment, load
+from installer.masking import Masks
 from installer.programs import commands
 from installer.targets.directory import Directory
 from sealift.errors import DeployError, SealiftError, StoreError, StrandedError, UsageError
@@ -745,3 +746,20 @@ def test_a_url_that_names_no_host_is_an_unhealthy_answer(site: Isolated, host: s
     with pytest.raises(DeployError, match="cannot be asked"):
         site.apply("1.1.0", more=f'health:\n  - http: "http://{host}/"\n    retries: 0\n')
     assert _unchanged(site)
+
+
+def test_nothing_is_asked_for_before_the_former_release_serves(
+    site: Isolated, script: Callable[..., Path], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A secret may be long in coming: what masks an error comes after the return, not before it."""
+    served = []
+    masked = Masks.over
+
+    def over(masks: Masks, error: SealiftError) -> None:
+        served.append(serving(site))
+        masked(masks, error)
+
+    monkeypatch.setattr(Masks, "over", over)
+    with pytest.raises(DeployError):
+        site.apply("1.1.0", more=_check(script("exit 1")))
+    assert served == ["1.0.0"]

@@ -157,3 +157,33 @@ def test_any_chain_of_differences_stays_whole(connected: Connected, isolated: Is
         check_whole(isolated)
     isolated.apply("1.3.0")
     assert {name: (isolated.srv / "current" / name).read_bytes() for name in files} == files
+
+
+def test_a_damaged_listing_keeps_no_garbage(site: Isolated) -> None:
+    """93: what is not needed leaves all the same, since on a full disk nothing could mend it otherwise."""
+    orphan = site.folder / "store" / "packs" / f"{'0' * 64}.pack"
+    orphan.write_bytes(b"rest")
+    artifact = Store(site.site.store).held(site.site.state.admitted[-1].part).artifacts[0]
+    tree = Store(site.site.store).tree(artifact.tree)
+    tree.write_bytes(tree.read_bytes()[:-1] + b"?")
+    with pytest.raises(IntegrityError):
+        gc(site)
+    assert not orphan.exists()
+    assert [each.version for each in site.site.state.admitted] == ["1.2.0"]
+
+
+def test_a_frame_that_is_compressed_anew_takes_no_more_than_was_said(connected: Connected, isolated: Isolated) -> None:
+    """What was compressed hard gets larger when it is compressed quickly, and the disk must have room for that."""
+    words = [random.Random(number).randbytes(5).hex() for number in range(4000)]
+
+    def text(number: int) -> bytes:
+        return " ".join(random.Random(number).choices(words, k=3000)).encode()
+
+    isolated.admit(connected.bundle("1.0.0", {f"{number}": text(number) for number in range(40)}))
+    kept = {f"{number}": text(number) for number in range(0, 40, 3)}
+    isolated.admit(connected.bundle("1.1.0", kept, since=["shop@1.0.0"]))
+    before = held(isolated)
+    done = gc(isolated)
+    assert done.packs > 0
+    assert held(isolated) <= before - done.bytes - done.saved
+    check_whole(isolated)

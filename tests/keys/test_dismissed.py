@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 from office import Office, release, rule
 
-from keys.pending import held
+from keys.pending import held, save
 from keys.proposing import next_team
 from keys.publishing import delegate, dismiss
 from keys.show import describe
@@ -98,6 +98,8 @@ def test_a_team_that_never_released_anything_leaves_no_trace(office: Office) -> 
     with pytest.raises(TrustError, match="a team that there is not"):
         office.publish(request)
     office.delegate("team-b", [office.key()])
+    with pytest.raises(TrustError, match="made when other keys signed for team-b"):
+        office.publish(request)
     with pytest.raises(UsageError, match="no team team-c"):
         dismiss(office.depot, "team-c", signer_for=office.online, now=office.now)
 
@@ -132,3 +134,29 @@ def test_another_team_is_as_it_was(office: Office) -> None:
     end(office)
     delegate(office.depot, "team-b", rule(keys, 1), signer_for=office.online, now=office.now)
     assert "releases/team-b/shop/1.0.0.json" in crossed(office).targets
+
+
+def test_a_dismissal_that_was_killed_is_ended_by_the_next(office: Office) -> None:
+    """79: what waited for signatures, and was not yet dropped, is dropped then."""
+    with pytest.raises(PolicyError):
+        office.add(release("team-a/shop", "1.1.0"), team_signers=lambda _: ())
+    (request,) = held(office.depot)
+    end(office)
+    save(office.depot, request)
+    with pytest.raises(UsageError, match="was dismissed"):
+        end(office)
+    assert held(office.depot) == ()
+
+
+def test_a_waiting_request_brings_no_revoked_key_back(office: Office) -> None:
+    """9: it was made when a key still signed that was taken out since, and is refused whoever signs it."""
+    gone, stays = office.key(), office.key()
+    office.delegate("team-b", [gone, stays])
+    office.add(release("team-b/shop"), team_signers=lambda _: [stays])
+    with pytest.raises(PolicyError):
+        office.add(release("team-b/shop", "1.1.0"), team_signers=lambda _: ())
+    (request,) = held(office.depot)
+    delegate(office.depot, "team-b", rule([stays], 1), signer_for=office.online, now=office.now)
+    for signer in (stays, gone):
+        with pytest.raises(TrustError, match="made when other keys signed for team-b"):
+            office.publish(request.sign(signer))

@@ -193,3 +193,19 @@ def test_a_service_whose_package_is_missing_names_the_extra(place: str, extra: s
     with pytest.raises(SealiftError) as caught:
         open_signer(place, key, Told())
     assert f"'{extra}'" in (caught.value.hint or "")
+
+
+def test_no_client_is_loaded_before_a_key_needs_it() -> None:
+    """What takes longer than the rest of a start, and asks for a socket, is for those whose keys are there."""
+    script = """
+import sys
+from sealift.key_services import keep_out, let_in
+keep_out()
+from securesystemslib.signer import SIGNER_FOR_URI_SCHEME
+assert not {"botocore", "requests"} & sys.modules.keys()
+for scheme, client in (("awskms", "boto3"), ("hv", "hvac")):
+    let_in(scheme)
+    assert sys.modules[client].__name__ == client
+    assert SIGNER_FOR_URI_SCHEME[scheme].SCHEME == scheme
+"""
+    subprocess.run([sys.executable, "-c", script], check=True, timeout=60)

@@ -94,3 +94,10 @@ def test_an_entry_point_that_cannot_be_imported_is_named(home: Path) -> None:
     found = kinds(PACKAGE, GROUP)
     with pytest.raises(UsageError, match="the kind 'wharf' of 'stranger' cannot be imported"):
         found["wharf"]
+
+
+def test_a_file_of_entry_points_that_cannot_be_read_is_left_to_importlib(home: Path) -> None:
+    """A package that somebody else installed so does not keep any command from its work."""
+    (home / "odd-1.0.dist-info" / "entry_points.txt").mkdir(parents=True)
+    kinds.cache_clear()
+    assert list(kinds(PACKAGE, GROUP)) == ["crane", "dry-dock"]

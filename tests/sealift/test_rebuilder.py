@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import errno
 import random
 import sys
+import tempfile
 import time
 import zlib
 from collections.abc import Callable
@@ -145,3 +147,15 @@ def test_noise_is_compressed_too(tmp_path: Path) -> None:
     need("umoci")
     noise = random.Random(1).randbytes(300_000)
     assert zlib.decompress(b"".join(Rebuilder("umoci").deflate([noise], 300_000, tmp_path / "room")), -15) == noise
+
+
+def test_no_folder_for_temporary_files(fake: Fake, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Where a probe finds none, the disk is named and nothing is raised that nobody expects."""
+    program = fake("exit 1")
+
+    def none() -> str:
+        raise FileNotFoundError(errno.ENOENT, "No usable temporary directory found")
+
+    monkeypatch.setattr(tempfile, "gettempdir", none)
+    with pytest.raises(StoreError, match="the folder for temporary files"):
+        program.probe()
