@@ -70,6 +70,8 @@ class Exported:
     """The sites that it is for; every site where there are none."""
     asked: bool
     """Whether it was to be a difference."""
+    inflates: bool = True
+    """Whether zlib deflates at all the sites as it does here; otherwise archives cross as they are."""
 
     @property
     def sealed(self) -> tuple[Sealed, ...]:
@@ -178,6 +180,7 @@ def export(
         signed=published.changed,
         audience=named,
         asked=bool(since or receipts),
+        inflates=relied.zlib,
     )
 
 

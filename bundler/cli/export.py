@@ -207,6 +207,7 @@ def _document(made: Exported) -> dict[str, object]:
         "size": made.size,
         "signed": made.signed,
         "audience": list(made.audience),
+        "inflates": made.inflates,
         "root_fingerprint": made.root_fingerprint,
         "releases": [
             {
@@ -321,6 +322,8 @@ def _difference_lines(made: Exported) -> list[str]:
             lines += inside_lines(each.difference.inside)
         elif made.asked:
             lines.append(f"{each.release.label} is whole: the sites hold no release of that name in common")
+    if not made.inflates:
+        lines.append("archives cross as they are: by its receipt, a site has another zlib than the one here")
     return lines
 
 

@@ -205,8 +205,10 @@ def test_a_site_whose_zlib_is_another_gets_archives_as_they_are(
     old, new = blobs("umoci")
     isolated.admit(connected.bundle("1.0.0", {"0a": old}))
     receipts = [changed(introduced(connected, isolated), "zlib")]
-    inside = made_by(connected, connected.bundle("1.1.0", {"0b": new}, receipts=receipts)).inside
+    bundle = connected.bundle("1.1.0", {"0b": new}, receipts=receipts)
+    inside = made_by(connected, bundle).inside
     assert (inside.archives, inside.missed) == (0, {})
+    assert not connected.made[bundle.name].inflates
 
 
 def test_a_rehearsal_says_what_a_program_at_the_site_would_save(
