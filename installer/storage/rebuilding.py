@@ -47,7 +47,7 @@ ROOM = 12 << 20
 """Bytes of decompressed frames of the bases that a worker keeps: what a reference mostly spans."""
 _RUN = 4 << 20
 """Bytes of frames that one worker makes one behind the other: they mostly refer to the same frames of the bases."""
-_BATCH, _ARCHIVES, _BATCH_BYTES = 128, 32, 32 << 20
+_BATCH, _ARCHIVES, _BATCH_BYTES = 128, 32, 16 << 20
 """Frames and archives that are under way before all of them are written, and bytes of the frames among them."""
 
 
