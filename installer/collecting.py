@@ -72,7 +72,7 @@ def collect(
         folders = 0
         if not dry_run:
             sweep_rooms(store.folder)
-            _remove_orphans(store, site.state.admitted, unneeded)
+            _remove_orphans(store, site.state.admitted, unneeded)  # first: a full disk needs room to record the rest
             if gone:
                 noted = event("removed", {"releases": [each.label for each in gone]}, clock())
                 site.commit(msgspec.structs.replace(site.state, admitted=stay), [noted])
@@ -99,11 +99,7 @@ def _repack(site: Site, store: Store, waste: list[Wasteful], now: datetime, prog
     admitted = repack(store, site.state.admitted, waste, progress)
     noted = event("packed-anew", {"packs": sorted(each.pack.sha256 for each in waste)}, now)
     site.commit(msgspec.structs.replace(site.state, admitted=admitted), [noted])
-    needed = _needed(store, admitted)
-    for path in _files(site.store):
-        if path not in needed:
-            with storing(path):
-                path.unlink()
+    _remove_orphans(store, admitted, _files(site.store))
 
 
 def _check_known(site: Site, used: set[tuple[str, str]]) -> None:
@@ -116,10 +112,10 @@ def _check_known(site: Site, used: set[tuple[str, str]]) -> None:
         )
 
 
-def _remove_orphans(store: Store, admitted: tuple[Admitted, ...], unneeded: list[Path]) -> None:
-    """Remove first what no release needs at all: on a full disk that makes the room to record the rest."""
+def _remove_orphans(store: Store, admitted: tuple[Admitted, ...], files: list[Path]) -> None:
+    """Remove those of `files` that none of the releases needs."""
     held = _needed(store, admitted)
-    for path in unneeded:
+    for path in files:
         if path not in held:
             with storing(path):
                 path.unlink()
