@@ -26,6 +26,8 @@ WAYS = tuple(Way(level, 8, 0, 15) for level in (6, 9, 1, 5, 7, 8, 4, 3, 2)) + tu
 )
 """What is tried: all levels of zlib with the memory that most programs give it, and those that programs mostly ask for
 with the most memory, whose first block is so long that it takes a while to see that they do not fit."""
+QUICK_WAYS = WAYS[:2]
+"""What is tried where speed counts for more than size."""
 MISSES = 12
 """Members of an archive that no way fits, from which on only ways that fitted before are tried."""
 _BEGINNING = 2 << 20
@@ -39,13 +41,14 @@ _END = 32
 
 
 class Programs(NamedTuple):
-    """The rebuilders of this machine, and where they work."""
+    """What may have deflated a member: the rebuilders of this machine, and where they work, and zlib in some ways."""
 
     relied: tuple[Rebuilder, ...] = ()
     """Those that all the sites have too."""
     others: tuple[Rebuilder, ...] = ()
     room: Path = Path()
     """A folder that does not exist."""
+    ways: tuple[Way, ...] = WAYS
 
 
 class Prover:
@@ -113,7 +116,7 @@ class Prover:
         return whole and place == unit.deflated
 
     def _zlib(self, unit: Unit) -> Way | None:
-        others = [way for way in WAYS if way not in self._fitted and self._misses < MISSES]
+        others = [way for way in self._programs.ways if way not in self._fitted and self._misses < MISSES]
         for way in chain(tuple(self._fitted), self._promising(unit, others)):
             if self._fits(unit, way):
                 if way in self._fitted:

@@ -28,7 +28,7 @@ Octets: TypeAlias = npt.NDArray[np.uint8]
 _WINDOW = 8
 _STRIDE, _STEP = 5, 3
 """Bytes from one window to the next, of those of the old content that are sampled, and of those of the new one that are
-looked up. They have no common divisor, so that whatever is the same for 22 bytes (5 * 3 + 8 - 1) is found."""
+looked up. They have no common divisor, so that whatever is the same for 22 bytes (5 * 3 + 8 - 1) has one of both."""
 _TABLE_BITS_MIN, _TABLE_BITS = 10, 20
 _MULTIPLIER = np.uint64(0x9E3779B97F4A7C15)
 """Spreads the windows over the table: 2^64 by the golden ratio (Knuth, The art of computer programming, 6.4)."""

@@ -31,8 +31,8 @@ from sealift.tree import Entry
 
 from ..archives.inflations import Inflations
 from ..archives.inside import Asked, Missed, Parcel, Settings, parcel
-from ..archives.proving import Programs
-from ..coding.coding import Coder
+from ..archives.proving import QUICK_WAYS, WAYS, Programs
+from ..coding.coding import INSIDE, QUICKEST, Coder
 from ..depots.holding import Holding
 from ..parts.cutting import Sealed
 from ..parts.packs import Packs
@@ -144,7 +144,8 @@ def difference(
     packs = Packs(folder, KIND)
     probes = rebuilders or {}
     relied = tuple(map(Rebuilder, probes))
-    programs = Programs(relied, tuple(each for each in all_here() if each not in relied), folder)
+    ways = QUICK_WAYS if level <= QUICKEST else WAYS
+    programs = Programs(relied, tuple(each for each in all_here() if each not in relied), folder, ways)
     try:
         with Crew(workers, patcher(contents, level, folder, programs)) as crew:
             tasks = Regions(fresh, olds, held, matching, reader, inflate=inflate).tasks(_paths(new))
@@ -316,10 +317,11 @@ def patcher(contents: Sequence[Content], level: int, folder: Path, programs: Pro
         own = programs._replace(room=folder / f"room.{os.getpid()}")
         chunks = Chunks(contents, room=ROOM)
         coder = Coder(level)
+        inner = Coder(max(level, INSIDE)) if level > QUICKEST else coder
 
         def made(task: Task | Asked) -> _Made | Parcel | Missed | None:
             if isinstance(task, Asked):
-                return parcel(task, contents, chunks, folder, coder.code, own)
+                return parcel(task, contents, chunks, folder, inner.code, own)
             reference = b"".join(chunks.read(base + 1, number) for base, number in task[1])
             content = b"".join(chunks.read(0, number) for number in task[0])
             coded = coder.code(content, reference)
