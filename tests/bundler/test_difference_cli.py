@@ -84,7 +84,7 @@ def test_a_fast_difference_is_larger_and_gives_the_same_release(here: Connected,
     here.spec("2.1.0", {"bin": program(1, moved=400), "shop.whl": zipped(wheels[1])})
     export = ("--depot", "depot", "--unsafe-no-passphrase", "--json")
     assert bundle("export", "shop-2.0.0.yaml", *export) == 0, bundle.err
-    sizes = []
+    sizes: list[int] = []
     for option in (["--fast"], [], ["--level", "9"]):
         out = ("--out", f"{len(sizes)}.sealift")
         assert bundle("export", "shop-2.1.0.yaml", *export, "--since", "shop@2.0.0", *out, *option) == 0, bundle.err
