@@ -54,6 +54,8 @@ class Sealift:
     options: tuple[str, ...] = ()
     receipt: bool = False
     """Whether the depot learns by a receipt what the site holds, and which programs compress there."""
+    links: bool = False
+    """Whether files that stay are hard links to those of the former release."""
 
     def missing(self) -> str | None:
         return next((each for each in ("sealift-bundle",) if not os.access(self.programs / each, os.X_OK)), None)
@@ -100,7 +102,8 @@ class Sealift:
         environment = at / f"{version}-environment.yaml"
         environment.write_text(
             f"environment: bench\nrelease: bench\nversion: {version}\n"
-            f"targets:\n  - kind: directory\n    path: {at / 'target'}\npolicy: none\n"
+            f"targets:\n  - kind: directory\n    path: {at / 'target'}\n"
+            f"{'    reuse: hardlink' if self.links else ''}\npolicy: none\n"
         )
         return [
             self._run("sealift-install", "import", "--site", at / "site", at / f"{version}.sealift"),
@@ -310,6 +313,7 @@ def patchers(programs: Path, *, layers: bool = False) -> list[Patcher]:
         *([Sealift(programs=programs, name="sealift --for a receipt", receipt=True)] if layers else []),
         Sealift(programs=programs),
         Sealift(programs=programs, name="sealift --fast", options=("--fast",)),
+        Sealift(programs=programs, name="sealift, hard links", links=True),
         XDELTA,
         zstd_patch(9),
         zstd_patch(3),
