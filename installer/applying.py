@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import contextlib
 import secrets
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 
 import msgspec
@@ -126,7 +126,7 @@ class Installation(Outlook):
     def _serves(self, journal: Journal) -> bool:
         """Whether all its targets are as it leaves them: not so where a disk that failed kept it from the record."""
         wanted = journal.after.current.identity if journal.after.current else None
-        with contextlib.suppress(UsageError):
+        with contextlib.suppress(UsageError), _masks(journal).upon():
             return all(target.current() == wanted for target in self.targets(journal.goal.declared))
         return False
 
@@ -148,16 +148,19 @@ class Installation(Outlook):
             composed = self._composed(state.current.declared)
             self._check_apart(name, composed, hint="apply one of them with a place of its own first, then remove it")
             targets = [target for _, target in composed]
+            masks = Masks(state.current.declared)
+            with masks.upon():
+                served = tuple(target.current() for target in targets)
             journal = Journal(
                 operation=secrets.token_hex(8),
                 action="remove",
                 phase="switching",
                 before=state,
                 after=State(environment=name),
-                served=tuple(target.current() for target in targets),
+                served=served,
             )
             self.deployments.keep_journal(journal)
-            with self._failing(journal, targets, _masks(journal)):
+            with self._failing(journal, targets, masks):
                 for target in reversed(targets):
                     if target.current() is not None:
                         target.activate(None)
@@ -165,6 +168,16 @@ class Installation(Outlook):
             self._finish(journal)
             places = tuple(target.place for target in targets)
             return Removed(environment=name, label=state.current.label, places=places, recovered=recovered)
+
+    def prune(self, environment: Environment, keep: Collection[str]) -> int:
+        """Remove what is staged at an environment's targets, but these identities and what serves; how many those were.
+
+        Raises:
+            StoreError: a disk refuses.
+            DeployError: a target does.
+        """
+        with Masks(environment).upon():
+            return sum(target.prune(keep) for target in self.targets(environment) if isinstance(target, Prunable))
 
     def _operate(self, name: str, planned: Callable[[], Plan]) -> Outcome:
         with self.site.lock():
@@ -315,9 +328,7 @@ class Installation(Outlook):
         """Record a checked deployment, or a removal; may be repeated."""
         name = journal.after.environment
         if journal.action == "remove":
-            for target in self.targets(journal.goal.declared):
-                if isinstance(target, Prunable):
-                    target.prune(())
+            self.prune(journal.goal.declared, ())
         else:
             self.deployments.keep_state(journal.after)
         if not self._recorded(journal.operation):

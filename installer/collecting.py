@@ -23,7 +23,6 @@ from .records.state import Admitted
 from .storage.remaking import sweep_rooms
 from .storage.repacking import Wasteful, fitting, repack, wasteful
 from .storage.store import Store
-from .target import Prunable
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -165,6 +164,5 @@ def _prune(installation: Installation) -> int:
     removed = 0
     for state in states:
         if state.current and not deployments.journal(state.environment):
-            targets = installation.targets(state.current.declared)
-            removed += sum(target.prune(keep) for target in targets if isinstance(target, Prunable))
+            removed += installation.prune(state.current.declared, keep)
     return removed

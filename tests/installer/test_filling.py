@@ -16,6 +16,7 @@ from valued import APP, SCHEMA, SECRET, app, bundle, declared, deploy
 from worlds import Connected, Isolated
 
 from installer.cli import PROGRAM
+from installer.collecting import collect
 from installer.environments.environment import load
 from installer.preview import preview
 from sealift.errors import DeployError, UsageError
@@ -368,9 +369,16 @@ def test_a_target_that_quotes_a_piece_of_a_secret_is_masked(
     (step,) = guarded.installation.plan(load(guarded.root / "environment.yaml")).steps
     assert step.problem == "bad: <secret db>."
     says("current", error=f"near {words}.", hint=f"look for {words}.")
-    with pytest.raises(DeployError) as caught:
-        guarded.installation.plan(load(guarded.root / "environment.yaml"))
-    assert (caught.value.message.endswith("near <secret db>."), caught.value.hint) == (True, "look for <secret db>.")
+    work = guarded.installation
+    for asked in (
+        lambda: work.plan(load(guarded.root / "environment.yaml")),
+        lambda: work.remove("plant-7"),
+        lambda: collect(guarded.site, work, keep=0, dry_run=False, clock=lambda: guarded.now),
+    ):
+        with pytest.raises(DeployError) as caught:
+            asked()
+        assert caught.value.message.endswith("near <secret db>.")
+        assert caught.value.hint == "look for <secret db>."
     assert words not in (guarded.folder / "ledger.jsonl").read_text()
 
 
