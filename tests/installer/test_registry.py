@@ -361,7 +361,7 @@ def test_an_upload_that_breaks_off_is_sent_anew(
     there: Running, connected: Connected, isolated: Isolated, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """This registry takes no rest of an upload, so the layer begins anew, and arrives."""
-    from installer.network import wire
+    from sealift.wire import wire
 
     monkeypatch.setattr(upload, "SMALL", 1000)
     made = sample(30, size=9_000_000)
@@ -420,7 +420,8 @@ def test_without_the_extra(
     """An installer without urllib3 says what is to be installed."""
     bring(connected, isolated, "1.0", sample(34))
     monkeypatch.setitem(sys.modules, "urllib3", None)
-    monkeypatch.delitem(sys.modules, "installer.network.wire", raising=False)
+    for name in ("installer.network.wire", "sealift.wire.opener", "sealift.wire.wire"):
+        monkeypatch.delitem(sys.modules, name, raising=False)
     with pytest.raises(UsageError, match="needs the package") as raised:
         isolated.deploy("1.0", settings(there, isolated))
     assert "sealift[registry]" in (raised.value.hint or "")
