@@ -19,6 +19,7 @@ import zstandard
 from . import frame as frames
 from . import index as indexes
 from . import subtraction as subtractions
+from .addition import Addition, one_by_one
 from .allowance import Allowance, of_reference
 from .deflating import Way, probe
 from .digest import check_form
@@ -38,8 +39,8 @@ REFERENCE_MIN = 8
 """Bytes of a frame's reference content at least: zstd takes less for none."""
 RUNS_MAX = 1024
 """Runs of chunks in a reference at most."""
-_LITERALS = 3
-"""The stream of a subtraction that has the reference as prefix."""
+_VALUES, _LITERALS = 2, 3
+"""Streams of a subtraction: its values, and its literals, which have the reference as prefix."""
 _T = TypeVar("_T", bound=msgspec.Struct)
 
 Lines = Callable[[int, str], Iterator[bytes]]
@@ -56,6 +57,11 @@ class Patch(Frame, frozen=True, kw_only=True, forbid_unknown_fields=True, omit_d
     """Bytes of each of the four streams, where the frame is a subtraction from its reference."""
     window: tuple[int, ...] = ()
     """Of a frame of a recipe: start and size of the old material that is its prefix."""
+
+    @property
+    def values(self) -> int:
+        """How many bytes its subtraction adds to."""
+        return self.subtraction[_VALUES] if self.subtraction else 0
 
     def referred(self) -> Iterator[tuple[int, int]]:
         """Base and chunk number of each chunk of the reference content, in order."""
@@ -286,13 +292,14 @@ def unseal(frame: bytes, size: int, reference: bytes) -> bytes:
         raise IntegrityError(f"a frame cannot be decompressed: {error}") from error
 
 
-def content_of(patch: Patch, frame: bytes, reference: bytes) -> bytes:
+def content_of(patch: Patch, frame: bytes, reference: bytes, add: Addition = one_by_one) -> bytes:
     """The content of a frame of a checked difference; the caller has checked the frame's digest.
 
     Args:
         patch: what the signed listing says of it.
         frame: its bytes.
         reference: its reference content.
+        add: how the values of a subtraction are added.
 
     Raises:
         IntegrityError: it holds more, less or something else.
@@ -310,7 +317,7 @@ def content_of(patch: Patch, frame: bytes, reference: bytes) -> bytes:
             streams.append(b"")
     if start != len(frame):
         raise IntegrityError("a frame does not hold what the signed difference says")
-    return subtractions.restore(streams, reference, patch.size)
+    return subtractions.restore(streams, reference, patch.size, add)
 
 
 def _span(frame: bytes) -> int:

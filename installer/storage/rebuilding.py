@@ -20,6 +20,7 @@ import zstandard
 from sealift import difference as differences
 from sealift import index as indexes
 from sealift import tree as trees
+from sealift.addition import Addition, quickest
 from sealift.container import Member, Reader
 from sealift.content import Chunks, Content
 from sealift.crew import Body, Channel, Crew
@@ -224,7 +225,8 @@ def _carry_out(
     members = [member_of(bundle, "packs", pack) for pack in content.part.packs]
     numbered = (_Task(part, [(digests[number], lengths[number]) for number in _numbers(part)]) for part in brought)
     aside = Aside(packs.folder, packs.folder.parent)
-    with aside, Crew(workers, _rebuilder(bundle, members, olds, aside)) as crew:
+    add = quickest(sum(map(_values, brought)))
+    with aside, Crew(workers, _rebuilder(bundle, members, olds, aside, add)) as crew:
         for batch in _batches(numbered):
             made: dict[int, _Made | list[Remade]] = {}
             for answers in crew.run(_runs(batch)):
@@ -278,18 +280,27 @@ def _size(part: Patch | Inflated) -> int:
     return part.size if isinstance(part, Patch) else part.recipe.size
 
 
+def _values(part: Patch | Inflated) -> int:
+    """Values that are added to bytes."""
+    patches = (part,) if isinstance(part, Patch) else part.patches
+    return sum(patch.values for patch in patches)
+
+
 def _numbers(part: Patch | Inflated) -> Iterator[int]:
     """The chunks that it brings."""
     return part.numbers() if isinstance(part, Patch) else part.recipe.numbers()
 
 
-def _rebuilder(bundle: Reader, members: Sequence[Member], olds: Sequence[Content], aside: Aside) -> Body:
+def _rebuilder(bundle: Reader, members: Sequence[Member], olds: Sequence[Content], aside: Aside, add: Addition) -> Body:
     def fetch(patch: Patch) -> bytes:
         member = members[patch.pack]
         frame = bundle.part(member, patch.offset, patch.length)
         if hashlib.sha256(frame).hexdigest() != patch.sha256:
             raise damaged_pack(member.digest)
         return frame
+
+    def opened(patch: Patch, reference: bytes) -> bytes:
+        return differences.content_of(patch, fetch(patch), reference, add)
 
     def body(channel: Channel) -> None:
         chunks = Chunks(olds, room=ROOM)
@@ -301,10 +312,10 @@ def _rebuilder(bundle: Reader, members: Sequence[Member], olds: Sequence[Content
 
         def made(position: int, task: _Task) -> _Made | list[Remade]:
             if isinstance(task.part, Patch):
-                frame = _rebuilt(fetch(task.part), task.part, task.chunks, chunks, again)
+                frame = _rebuilt(fetch(task.part), task.part, task.chunks, chunks, add, again)
                 return _Made(frame, task.part.size, hashlib.sha256(frame).hexdigest())
             place, room = aside.place(position), aside.room(position)
-            return remake(task.part, task.chunks, sizes, chunks, fetch, again, place, room)
+            return remake(task.part, task.chunks, sizes, chunks, opened, again, place, room)
 
         sizes = [old.sizes for old in olds]
         while True:
@@ -318,11 +329,12 @@ def _rebuilt(
     patch: Patch,
     pieces: Sequence[tuple[bytes, int]],
     chunks: Chunks,
+    add: Addition,
     again: Callable[[memoryview], bytes],
 ) -> bytes:
     """One frame for the store; one without reference stays as it came."""
     reference = b"".join(chunks.read(base, number) for base, number in patch.referred())
-    content = memoryview(differences.content_of(patch, frame, reference))
+    content = memoryview(differences.content_of(patch, frame, reference, add))
     start = 0
     for digest, size in pieces:
         if hashlib.sha256(content[start : start + size]).digest() != digest:
