@@ -19,28 +19,27 @@ import zstandard
 
 from sealift import difference as differences
 from sealift import index as indexes
-from sealift import tree as trees
 from sealift.addition import Addition, quickest
 from sealift.container import Member, Reader
 from sealift.content import Chunks, Content
 from sealift.crew import Body, Channel, Crew
 from sealift.difference import Inflated, Patch
 from sealift.durable import write_file
-from sealift.errors import IntegrityError, MalformedError, StoreError
+from sealift.errors import IntegrityError, StoreError
 from sealift.frame import compressible, seal, store
 from sealift.hashing import damaged_pack
-from sealift.listing import Blob, ListingBlob, lines, packed, sound
+from sealift.listing import Blob, packed, sound
 from sealift.manifest import Part
 from sealift.opening import Content as Offered
-from sealift.opening import check_tree, member_of
+from sealift.opening import member_of
 from sealift.progress import Progress
-from sealift.reading import bounded
 
 from ..records.state import Admitted, State
 from .inventory import Inventory
 from .packs import Packs
 from .remaking import Aside, Remade, remake
 from .store import Store
+from .trees import rebuild_trees
 
 LEVEL = 1
 """zstd's level for what is rebuilt: quick, since it crosses nothing any more."""
@@ -144,10 +143,9 @@ def rebuild(
         MalformedError: the difference breaks a rule of the format.
         StoreError: the disk or the medium refuses.
     """
-    olds = [store.content(each.part) for each in bases]
-    listings, sizes = _trees(bundle, content, bases, store)
-    digests = [number.to_bytes(32, "big") for number in sizes]
-    lengths = list(sizes.values())
+    with Crew(1, lambda channel: channel.send(rebuild_trees(bundle, content, bases, store))) as crew:
+        olds = [store.content(each.part) for each in bases]
+        listings, digests, lengths = crew.channels[0].receive()
     held = bytearray(any(digest in old.numbers for old in olds) for digest in digests)
     index = content.part.index
     compressed = bundle.read(member_of(bundle, "index", index))
@@ -179,36 +177,6 @@ def rebuild(
 def _keep(path: Path, content: bytes, blob: Blob) -> None:
     if not sound(path, blob):
         write_file(path, content)
-
-
-def _trees(
-    bundle: Reader, content: Offered, bases: Sequence[Admitted], store: Store
-) -> tuple[list[tuple[bytes, ListingBlob]], dict[int, int]]:
-    """The trees of the release, each as the site's own file, and the size of each distinct chunk in order."""
-    formers = [{artifact.name: artifact for artifact in store.held(base.part).artifacts} for base in bases]
-
-    def former(base: int, name: str) -> Iterator[bytes]:
-        artifact = formers[base].get(name) if 0 <= base < len(formers) else None
-        if artifact is None:
-            raise MalformedError("a tree difference changes a tree that its bases do not have")
-        path = store.tree(artifact.tree)
-        file = bounded(path, artifact.tree.length) or b""
-        return lines(file, artifact.tree, trees.KIND, artifact.digest)
-
-    sizes: dict[int, int] = {}
-    made = []
-    for artifact, blob in zip(content.release.artifacts, content.part.trees, strict=True):
-        compressed = bundle.read(member_of(bundle, "trees", blob))
-        found = differences.tree_lines(compressed, blob, former, artifact.tree.size)
-        file, own, digest = packed(trees.KIND, found)
-        if digest != artifact.digest:
-            raise IntegrityError(
-                f"the tree of artifact {artifact.name} that the difference gives is not the signed one",
-                hint="ask for a whole bundle",
-            )
-        check_tree(file, own, artifact, sizes)
-        made.append((file, own))
-    return made, sizes
 
 
 def _carry_out(
