@@ -126,7 +126,14 @@ def whole(store: Store, part: Part) -> bool:
 
 
 def rebuild(
-    bundle: Reader, content: Offered, bases: Sequence[Admitted], store: Store, *, workers: int, progress: Progress
+    bundle: Reader,
+    content: Offered,
+    bases: Sequence[Admitted],
+    store: Store,
+    *,
+    workers: int,
+    progress: Progress,
+    beside: int = 0,
 ) -> Rebuilt:
     """Make a whole part of a difference, and write its packs, trees and index into the store.
 
@@ -137,6 +144,7 @@ def rebuild(
         store: the site's.
         workers: processes that decompress and compress.
         progress: told the bytes of content.
+        beside: bytes that the disk must have for others; less than nothing where some of it may lie there already.
 
     Raises:
         IntegrityError: something does not match its digest, in the bundle or in the store.
@@ -153,7 +161,8 @@ def rebuild(
     brought = list(
         differences.checked(compressed, index, content.part.packs, lengths, held, [old.sizes for old in olds])
     )
-    store.require(space(brought), bundle.path.name)
+    if needed := space(brought):
+        store.require(max(0, needed + beside), bundle.path.name)
     packs = Packs(store)
     progress.start(f"rebuilding {content.release.label}", sum(map(_size, brought)))
     frames = Inventory(olds, [each.part for each in bases])
