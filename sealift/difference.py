@@ -27,7 +27,8 @@ from .frame import FRAME_MAX
 from .index import Frame
 from .listing import Blob, ListingBlob, decode_line, lines
 from .rebuilder import Rebuilder, RebuilderError
-from .recipe import WAYS_MAX, Recipe, Required, Setting
+from .recipe import WAYS_MAX, Recipe, Required, Setting, Spelled
+from .tokens.writing import Tokens
 from .tree import Entry, side_by_side
 
 KIND = "difference"
@@ -40,6 +41,12 @@ RUNS_MAX = 1024
 """Runs of chunks in a reference at most."""
 _LITERALS = 3
 """The stream of a subtraction that has the reference as prefix."""
+_SETTINGS: dict[bytes, type[Setting | Required | Spelled]] = {
+    b'{"level"': Setting,
+    b'{"rebuilder"': Required,
+    b'{"tokens"': Spelled,
+}
+"""The lines that say how members are compressed again, by what they begin with."""
 _T = TypeVar("_T", bound=msgspec.Struct)
 
 Lines = Callable[[int, str], Iterator[bytes]]
@@ -70,7 +77,7 @@ class Inflated:
 
     recipe: Recipe
     patches: tuple[Patch, ...]
-    ways: tuple[Way | Rebuilder, ...]
+    ways: tuple[Way | Rebuilder | Tokens, ...]
     """By the position of the setting."""
 
 
@@ -134,6 +141,8 @@ def checked(
                 _check_probe(each)
             elif isinstance(each, Required):
                 _check_rebuilder(each)
+            elif isinstance(each, Spelled):
+                pass
             elif isinstance(each, Inflated):
                 for patch in each.patches:
                     charge(inside, of_reference(patch.size, sum(patch.window[1:])))
@@ -206,30 +215,30 @@ def outline(compressed: bytes, blob: ListingBlob) -> Iterator[Patch | Inflated]:
         IntegrityError: a digest or a size does not match.
         MalformedError: it is no difference.
     """
-    return (each for each in _lines(compressed, blob) if not isinstance(each, Setting | Required))
+    return (each for each in _lines(compressed, blob) if isinstance(each, Patch | Inflated))
 
 
 def _lines(
     compressed: bytes, blob: ListingBlob, admit: Callable[[Recipe], None] = lambda recipe: None
-) -> Iterator[Patch | Setting | Required | Inflated]:
+) -> Iterator[Patch | Setting | Required | Spelled | Inflated]:
     """The lines of a difference; each recipe with its frames, once `admit` did not refuse it."""
-    ways: list[Way | Rebuilder] = []
-    rebuilders: dict[int, Rebuilder] = {}
+    ways: list[Way | Rebuilder | Tokens] = []
+    rebuilders: set[int] = set()
+    tokens: set[int] = set()
     listed = lines(compressed, blob, KIND)
     for line in listed:
-        if line.startswith((b'{"level"', b'{"rebuilder"')):
-            setting: Setting | Required
-            setting = _decoded(line, Setting) if line.startswith(b'{"level"') else _decoded(line, Required)
+        if kind := _SETTINGS.get(line[: line.find(b":")]):
+            setting = _decoded(line, kind)
             setting.check()
-            if len(ways) == WAYS_MAX or setting.way in rebuilders.values():
+            if len(ways) == WAYS_MAX or (kind is not Setting and setting.way in ways):
                 raise MalformedError(f"a difference deflates in more than {WAYS_MAX} ways, or names a rebuilder twice")
-            if isinstance(setting, Required):
-                rebuilders[len(ways)] = setting.way
+            if kind is not Setting:
+                (rebuilders if kind is Required else tokens).add(len(ways))
             ways.append(setting.way)
             yield setting
         elif line.startswith(b'{"makes"'):
             recipe = _decoded(line, Recipe)
-            recipe.check_form(len(ways), rebuilders)
+            recipe.check_form(len(ways), rebuilders, tokens)
             admit(recipe)
             patches = tuple(_patch(each) for each in islice(listed, recipe.frames))
             if any(patch.chunks or patch.reference for patch in patches) or len(patches) != recipe.frames:

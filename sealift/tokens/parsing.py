@@ -56,6 +56,8 @@ class Parser:
         self._lost: Table = []
         self._nothing: Entry = (0, "", 0, self._lost)
         self._extras: dict[int, Table] = {}
+        self.taken = 0
+        """Bytes of the stream before the block that is parsed, the last one perhaps in part."""
 
     def parse(self, compressed: Iterable[bytes | memoryview]) -> Iterator[bytes]:
         """Yield the token form of a raw deflate stream, in pieces; another one may be parsed when it is at its end.
@@ -70,7 +72,8 @@ class Parser:
         blocks = last = 0
         while not last:
             blocks += 1
-            if blocks > BLOCKS_FREE + bits.taken // BLOCK_MIN:
+            self.taken = bits.taken
+            if blocks > BLOCKS_FREE + self.taken // BLOCK_MIN:
                 raise TokensError("has more blocks than a reader takes")
             last, kind = bits.take(1), bits.take(2)
             if kind > DYNAMIC:
