@@ -27,7 +27,7 @@ from sealift.cli import (
 from sealift.errors import UsageError
 from sealift.names import file_stem, label_in
 
-from .inflated import inflated_line, inside_document, inside_lines
+from .inflated import inflated_line, inside_document, inside_lines, left_line
 from .options import depot_option, source_date_epoch, warn_of_unsafe
 
 if TYPE_CHECKING:
@@ -296,7 +296,13 @@ def _rehearsed_text(rehearsed: Sequence[Rehearsed]) -> str:
         for each in rehearsed
         for choice in each.choices
     ]
-    return f"{table(rows)}\n\nwhat would cross:\n{table(choices, right=(2,))}\n\nnothing was written"
+    notes = [
+        f"\n{each.release.label} {_way(choice)}: {line}"
+        for each in rehearsed
+        for choice in each.choices
+        if (line := left_line(choice.inside))
+    ]
+    return f"{table(rows)}\n\nwhat would cross:\n{table(choices, right=(2,))}{''.join(notes)}\n\nnothing was written"
 
 
 def _way(choice: Choice) -> str:

@@ -68,7 +68,14 @@ class Parser:
         Raises:
             TokensError: it is no such stream, or one of very many blocks.
         """
-        bits = _Bits(compressed)
+        try:
+            yield from self._blocks(_Bits(compressed))
+        finally:
+            # Tables refer to each other, and nobody looks for such cycles in a worker.
+            self._literals.clear()
+            self._distances.clear()
+
+    def _blocks(self, bits: _Bits) -> Iterator[bytes]:
         blocks = last = 0
         while not last:
             blocks += 1
