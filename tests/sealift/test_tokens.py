@@ -198,7 +198,7 @@ def test_no_stream(stream: bytes, match: str) -> None:
     ],
 )
 def test_no_form(text: str, match: str) -> None:
-    """A form that no stream has is refused in one sentence."""
+    """67: a form that no stream has is refused in one sentence, and so is one of very many blocks."""
     with pytest.raises(TokensError, match=match):
         written(text.encode())
 
