@@ -13,7 +13,7 @@ from .rebuilder import Rebuilder
 from .recipe import Recipe
 from .stretch import PIECE, Stretch
 from .tokens.alphabet import TokensError
-from .tokens.parsing import Parser
+from .tokens.parsing import Parsing
 from .tokens.writing import Tokens
 
 
@@ -34,7 +34,6 @@ class OldMaterial:
             tokens: the token form of a member, by its place and its deflated size, where that is known already.
         """
         self._source = source
-        self._parser = Parser()
         self._tokens = tokens or self._parsed
         self._flow = self._flowing(pieces)
         self._held = b""
@@ -85,7 +84,7 @@ class OldMaterial:
         return self._tokens(place, size) if len(piece) == 4 else Inflation(self._source.pieces(place, size), piece[-1])
 
     def _parsed(self, place: int, size: int) -> Iterable[bytes]:
-        return self._parser.parse(self._source.pieces(place, size))
+        return Parsing(self._source.pieces(place, size))
 
 
 def _unfit() -> IntegrityError:

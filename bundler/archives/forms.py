@@ -17,7 +17,7 @@ from sealift.deflating import PIECE, Inflation
 from sealift.durable import storing
 from sealift.stretch import Stretch
 from sealift.tokens.alphabet import TokensError
-from sealift.tokens.parsing import Parser
+from sealift.tokens.parsing import Parsing
 from sealift.tokens.writing import Tokens
 
 TOKENS = Tokens()
@@ -43,7 +43,6 @@ class Forms:
         """Keep them in a folder of which other processes use other names."""
         self._folder = folder
         self._made: list[Path] = []
-        self._parser = Parser()
 
     def __enter__(self) -> Forms:
         return self
@@ -64,11 +63,12 @@ class Forms:
         self._made.append(place)
         marks: list[Mark] = []
         size = 0
+        parsing = Parsing(file.pieces(start, deflated))
         try:
             with storing(place), place.open("xb") as out:
-                for piece in self._parser.parse(file.pieces(start, deflated)):
-                    if not marks or marks[-1][0] < self._parser.taken:
-                        marks.append((self._parser.taken, size))
+                for piece in parsing:
+                    if not marks or marks[-1][0] < parsing.taken:
+                        marks.append((parsing.taken, size))
                     size += out.write(piece)
         except TokensError:
             return None

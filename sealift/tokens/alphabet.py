@@ -7,10 +7,13 @@ bits lie, and the text is as many bits as the stream no more than sixteen times.
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Iterator, Sequence
 
 from ..errors import IntegrityError
 
+NUMBERS = "utf-16-le" if sys.byteorder == "little" else "utf-16-be"
+"""How a form is encoded to be an array of numbers."""
 RATIO = 16
 """How many times as large as its stream a form is at most: two bytes for each bit."""
 BLOCKS_FREE, BLOCK_MIN = 64, 512

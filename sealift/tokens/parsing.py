@@ -1,14 +1,14 @@
 """Parsing: a deflate stream becomes its token form, block by block, with little of it held.
 
-The loop follows tables: the next bits of the stream are a position in one, where it says how many of them are used,
-which character that is, and which table is next. What a code does not say is a table of its own: its extra bits.
-A number holds the next bits, below a bit that is always 1.
+The next bits of the stream are a position in a table, where it says how many of them are used, which token that is,
+and how many extra bits follow. A number holds the next bits, below a bit that is always 1.
 """
 
 from __future__ import annotations
 
+from array import array
 from collections.abc import Iterable, Iterator, Sequence
-from typing import TypeAlias
+from typing import TypeAlias, TypeVar
 
 from .alphabet import (
     BLOCK,
@@ -23,6 +23,7 @@ from .alphabet import (
     LENGTH_EXTRA,
     LENGTH_STARTS,
     LITERALS,
+    NUMBERS,
     ORDER,
     REPEATS,
     STORED,
@@ -31,51 +32,42 @@ from .alphabet import (
     repeat,
 )
 
-_STEP = 32
+_STEP = 48
 """Bytes that are taken of the stream at a time."""
 _FULL = 1 << (8 * _STEP)
-_ENOUGH = 0xFFFF
-"""What holds as many bits as any table asks for is greater."""
+_ENOUGH, _MANY = (1 << 16) - 1, (1 << 49) - 1
+"""What holds 16 bits, or the most that a length and a distance have, is greater."""
+_MASKS = tuple((1 << extra) - 1 for extra in range(max(DISTANCE_EXTRA) + 1))
+"""What so many extra bits are cut out by."""
 _BITS = 10
-"""Bits that the tables of codes are asked by; longer codes have further tables."""
-_MASK = (1 << _BITS) - 1
+"""Bits that the codes of literals and lengths are looked up by; longer ones have further tables."""
 _HELD = 1 << 16
 """Tokens that are held at most."""
+_END, _LONGER, _LOST = -1, -2, -3
+"""Instead of extra bits: the end of a block, a longer code, and bits that are no code."""
 
-Entry: TypeAlias = "tuple[int, str, int, Table]"
-Table: TypeAlias = "list[Entry]"
+Entry: TypeAlias = tuple[int, int, int | None]
+"""Bits that are used, the token, or the first one of those with these extra bits; None for a literal."""
+Table: TypeAlias = list[Entry]
+_T = TypeVar("_T")
 
 
-class Parser:
-    """Takes deflate streams apart, one after the other."""
+class Parsing:
+    """The token form of a raw deflate stream, in pieces."""
 
-    def __init__(self) -> None:
-        self._literals: Table = []
-        self._distances: Table = []
-        self._ended: Table = []
-        self._lost: Table = []
-        self._nothing: Entry = (0, "", 0, self._lost)
-        self._extras: dict[int, Table] = {}
+    def __init__(self, compressed: Iterable[bytes | memoryview]) -> None:
+        """Take all of the stream and nothing else, in pieces."""
+        self._bits = _Bits(compressed)
         self.taken = 0
         """Bytes of the stream before the block that is parsed, the last one perhaps in part."""
 
-    def parse(self, compressed: Iterable[bytes | memoryview]) -> Iterator[bytes]:
-        """Yield the token form of a raw deflate stream, in pieces; another one may be parsed when it is at its end.
-
-        Args:
-            compressed: all of the stream and nothing else, in pieces.
+    def __iter__(self) -> Iterator[bytes]:
+        """Yield the form.
 
         Raises:
             TokensError: it is no such stream, or one of very many blocks.
         """
-        try:
-            yield from self._blocks(_Bits(compressed))
-        finally:
-            # Tables refer to each other, and nobody looks for such cycles in a worker.
-            self._literals.clear()
-            self._distances.clear()
-
-    def _blocks(self, bits: _Bits) -> Iterator[bytes]:
+        bits = self._bits
         blocks = last = 0
         while not last:
             blocks += 1
@@ -85,104 +77,124 @@ class Parser:
             last, kind = bits.take(1), bits.take(2)
             if kind > DYNAMIC:
                 raise TokensError("has a block of no known type")
-            text = [chr(BLOCK + 2 * kind + last)]
+            numbers = [BLOCK + 2 * kind + last]
             if kind == STORED:
-                yield "".join([*text, *_stored(bits)]).encode()
-                continue
-            self._prepare(*(_lengths(bits, text) if kind == DYNAMIC else FIXED_LENGTHS))
-            yield from self._tokens(bits, text)
+                yield _form(numbers) + _stored(bits).decode("latin-1").encode()
+            else:
+                yield from _tokens(bits, numbers, *(_lengths(bits, numbers) if kind == DYNAMIC else FIXED_LENGTHS))
         bits.finish()
 
-    def _tokens(self, bits: _Bits, text: list[str]) -> Iterator[bytes]:
-        """The tokens of a block behind its header."""
-        table, mask = self._literals, _MASK
-        held, data, place = bits.held, bits.data, bits.place
-        try:
-            while True:
-                while held > _ENOUGH:
-                    count, token, mask, table = table[held & mask]
-                    held >>= count
-                    text.append(token)
-                if len(data) - place < _STEP:
-                    data, place = bits.more(place), 0
-                have = held.bit_length() - 1
-                held ^= (int.from_bytes(data[place : place + _STEP], "little") | _FULL) << have ^ 1 << have
-                place += _STEP
-                if len(text) > _HELD:
-                    yield "".join(text).encode()
-                    text.clear()
-        except IndexError:
-            if table is self._lost:
-                raise TokensError("has bits that are no code") from None
-        bits.held, bits.data, bits.place = held, data, place
-        yield "".join(text).encode()
 
-    def _prepare(self, literals: Sequence[int], distances: Sequence[int]) -> None:
-        self._fill(self._literals, ((bits, self._literal(symbol, len(bits))) for symbol, bits in codes(literals)))
-        self._fill(self._distances, ((bits, self._distance(symbol, len(bits))) for symbol, bits in codes(distances)))
-
-    def _fill(self, table: Table, entries: Iterable[tuple[str, Entry]]) -> None:
-        table[:] = [self._nothing] * (1 << _BITS)
-        longer: dict[str, list[tuple[str, Entry]]] = {}
-        for bits, entry in entries:
-            if len(bits) > _BITS:
-                longer.setdefault(bits[:_BITS], []).append((bits[_BITS:], (len(bits) - _BITS, *entry[1:])))
-            else:
-                _enter(table, bits, entry)
-        for bits, rest in longer.items():
-            more = max(len(each) for each, _ in rest)
-            further = [self._nothing] * (1 << more)
-            for each, entry in rest:
-                _enter(further, each, entry)
-            _enter(table, bits, (_BITS, "", len(further) - 1, further))
-
-    def _literal(self, symbol: int, length: int) -> Entry:
-        if symbol < LITERALS - 1:
-            return length, chr(symbol), _MASK, self._literals
-        if symbol < LITERALS:
-            return length, chr(END), 0, self._ended
-        symbol -= LITERALS
-        if symbol >= len(LENGTH_EXTRA):
-            return self._nothing
-        return self._said(length, LENGTH_STARTS[symbol], LENGTH_EXTRA[symbol], self._distances)
-
-    def _distance(self, symbol: int, length: int) -> Entry:
-        if symbol >= len(DISTANCE_EXTRA):
-            return self._nothing
-        return self._said(length, DISTANCE_STARTS[symbol], DISTANCE_EXTRA[symbol], self._literals)
-
-    def _said(self, length: int, start: int, extra: int, following: Table) -> Entry:
-        """What a code says, or the table of its extra bits, made when it is first needed."""
-        if not extra:
-            return length, chr(start), _MASK, following
-        if start not in self._extras:
-            self._extras[start] = [(extra, chr(start + more), _MASK, following) for more in range(1 << extra)]
-        return length, "", (1 << extra) - 1, self._extras[start]
+def _form(numbers: list[int]) -> bytes:
+    return array("H", numbers).tobytes().decode(NUMBERS).encode()
 
 
-def _enter(table: Table, bits: str, entry: Entry) -> None:
+def _tokens(bits: _Bits, numbers: list[int], literals: Sequence[int], distances: Sequence[int]) -> Iterator[bytes]:
+    """The tokens of a block behind its header, whose codes have these lengths."""
+    tables = _literals(literals)
+    short, mask = tables[0], len(tables[0]) - 1
+    far = _distances(distances)
+    far_mask = len(far) - 1
+    held, data, place = bits.held, bits.data, bits.place
+    many, masks = _MANY, _MASKS
+    extra: int | None = 0
+    while extra != _END:
+        while held > many:
+            count, token, extra = short[held & mask]
+            held >>= count
+            if extra is None:
+                numbers.append(token)
+                continue
+            if extra == _LONGER:
+                further = tables[token]
+                count, token, extra = further[held & (len(further) - 1)]
+                held >>= count
+                if extra is None:
+                    numbers.append(token)
+                    continue
+            if extra < 0:
+                break
+            numbers.append(token + (held & masks[extra]))
+            held >>= extra
+            count, token, more = far[held & far_mask]
+            held >>= count
+            if more < 0:
+                raise TokensError("has bits that are no code")
+            numbers.append(token + (held & masks[more]))
+            held >>= more
+        else:
+            if len(data) - place < _STEP:
+                data, place = bits.more(place), 0
+            have = held.bit_length() - 1
+            held ^= (int.from_bytes(data[place : place + _STEP], "little") | _FULL) << have ^ 1 << have
+            place += _STEP
+            if len(numbers) > _HELD:
+                yield _form(numbers)
+                numbers.clear()
+            continue
+        if extra == _LOST:
+            raise TokensError("has bits that are no code")
+    bits.held, bits.data, bits.place = held, data, place
+    numbers.append(END)
+    yield _form(numbers)
+
+
+def _literals(lengths: Sequence[int]) -> list[Table]:
+    """The table of literals and lengths, and further ones for codes that are longer than its positions have bits."""
+    tables: list[Table] = [[(0, 0, _LOST)] * (1 << _BITS)]
+    longer: dict[str, list[tuple[str, Entry]]] = {}
+    for symbol, bits in codes(lengths):
+        length = symbol - LITERALS
+        entry: Entry
+        if length < 0:
+            entry = len(bits), symbol, None if length < -1 else _END
+        elif length < len(LENGTH_EXTRA):
+            entry = len(bits), LENGTH_STARTS[length], LENGTH_EXTRA[length]
+        else:
+            continue
+        if len(bits) > _BITS:
+            longer.setdefault(bits[:_BITS], []).append((bits[_BITS:], (len(bits) - _BITS, *entry[1:])))
+        else:
+            _enter(tables[0], bits, entry)
+    for bits, rest in longer.items():
+        further: Table = [(0, 0, _LOST)] * (1 << max(len(each) for each, _ in rest))
+        for each, entry in rest:
+            _enter(further, each, entry)
+        _enter(tables[0], bits, (_BITS, len(tables), _LONGER))
+        tables.append(further)
+    return tables
+
+
+def _distances(lengths: Sequence[int]) -> list[tuple[int, int, int]]:
+    """The table of distances."""
+    table = [(0, 0, _LOST)] * (1 << max(lengths))
+    for symbol, bits in codes(lengths):
+        if symbol < len(DISTANCE_EXTRA):
+            _enter(table, bits, (len(bits), DISTANCE_STARTS[symbol], DISTANCE_EXTRA[symbol]))
+    return table
+
+
+def _enter(table: list[_T], bits: str, entry: _T) -> None:
     """Let a table have an entry wherever the lowest bits are those of a code."""
     count = 1 << len(bits)
     table[int(bits[::-1], 2) :: count] = [entry] * (len(table) // count)
 
 
-def _stored(bits: _Bits) -> Iterator[str]:
-    """The header and the content of a stored block."""
+def _stored(bits: _Bits) -> bytes:
+    """The size and the content of a stored block."""
     bits.align()
     size, other = bits.take(16), bits.take(16)
     if size ^ other != 0xFFFF:
         raise TokensError("has a stored block of no size")
-    yield chr(size & 0xFF)
-    yield chr(size >> 8)
-    yield bits.raw(size).decode("latin-1")
+    return size.to_bytes(2, "little") + bits.raw(size)
 
 
-def _lengths(bits: _Bits, text: list[str]) -> tuple[list[int], list[int]]:
-    """Bits of a block's codes, by its header, which is added to the text."""
+def _lengths(bits: _Bits, numbers: list[int]) -> tuple[list[int], list[int]]:
+    """Bits of a block's codes, by its header, which is added to the numbers."""
 
     def take(count: int) -> int:
         value = bits.take(count)
-        text.append(chr(value))
+        numbers.append(value)
         return value
 
     literals, distances, few = take(5) + LITERALS, take(5) + DISTANCES, take(4) + 4
@@ -198,7 +210,7 @@ def _lengths(bits: _Bits, text: list[str]) -> tuple[list[int], list[int]]:
             if len(code) > 7:
                 raise TokensError("has bits that are no code")
         symbol = symbols[code]
-        text.append(chr(symbol))
+        numbers.append(symbol)
         repeat(lengths, symbol, take(REPEATS[symbol][0]) if symbol in REPEATS else 0, literals + distances)
     return lengths[:literals], lengths[literals:]
 

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import codecs
 import re
-import sys
 from collections.abc import Iterable, Iterator
 from functools import cache
 from pathlib import Path
@@ -18,6 +17,7 @@ from .alphabet import (
     BLOCK,
     BLOCK_MIN,
     BLOCKS_FREE,
+    DISTANCE,
     DISTANCE_EXTRA,
     DISTANCES,
     DYNAMIC,
@@ -26,6 +26,7 @@ from .alphabet import (
     LENGTH_EXTRA,
     LENGTH_STARTS,
     LITERALS,
+    NUMBERS,
     ORDER,
     REPEATS,
     STORED,
@@ -40,8 +41,6 @@ _BEGINS = re.compile(f"[{chr(BLOCK)}-{chr(BLOCK + 2 * DYNAMIC + 1)}]")
 """What a block begins with."""
 _PIECE = 64 << 10
 """Tokens that are written at a time."""
-_NUMBERS = "utf-16-le" if sys.byteorder == "little" else "utf-16-be"
-"""How a text is encoded to be an array of numbers."""
 
 
 class Tokens(NamedTuple):
@@ -83,7 +82,7 @@ class Tokens(NamedTuple):
             head, table = _header(text) if kind == DYNAMIC else ("", _Table(*FIXED_LENGTHS))
             rest += head
             while tokens := text.tokens():
-                numbers = memoryview(tokens.encode(_NUMBERS)).cast("H")
+                numbers = memoryview(tokens.encode(NUMBERS)).cast("H")
                 rest += "".join(map(table.__getitem__, numbers))
                 whole = len(rest) & ~7
                 out = _bytes(rest[:whole])
@@ -146,6 +145,7 @@ class _Table(dict[int, str]):
 
     def __init__(self, literals: Iterable[int], distances: Iterable[int]) -> None:
         super().__init__()
+        self._known = _distances()
         self._distances = dict(codes(tuple(distances)))
         for symbol, bits in codes(tuple(literals)):
             length = symbol - LITERALS
@@ -156,13 +156,11 @@ class _Table(dict[int, str]):
                 self.update((start + more, bits + said) for more, said in enumerate(_extra(extra)))
 
     def __missing__(self, token: int) -> str:
-        known = _distances()
-        if not END < token < END + len(known):
-            raise TokensError("has a token without a code")
-        symbol, extra = known[token - END]
-        if symbol not in self._distances:
-            raise TokensError("has a token without a code")
-        bits = self[token] = self._distances[symbol] + extra
+        try:
+            symbol, extra = self._known[token]
+            bits = self[token] = self._distances[symbol] + extra
+        except (IndexError, KeyError):
+            raise TokensError("has a token without a code") from None
         return bits
 
 
@@ -173,9 +171,9 @@ def _extra(count: int) -> tuple[str, ...]:
 
 @cache
 def _distances() -> tuple[tuple[int, str], ...]:
-    """The symbol of each distance, and its extra bits."""
+    """The symbol of each token that is a distance, and its extra bits, by the token; of others, a symbol of no code."""
     each = ((symbol, said) for symbol, extra in enumerate(DISTANCE_EXTRA) for said in _extra(extra))
-    return ((-1, ""), *each)
+    return (*[(-1, "")] * (DISTANCE + 1), *each)
 
 
 class _Text:
