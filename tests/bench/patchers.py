@@ -263,6 +263,7 @@ def patchers(programs: Path, *, layers: bool = False) -> list[Patcher]:
         *([Sealift(programs=programs, name="sealift --for a receipt", receipt=True)] if layers else []),
         Sealift(programs=programs),
         Sealift(programs=programs, name="sealift --fast", options=("--fast",)),
+        *([Sealift(programs=programs, name="sealift --small", options=("--small",))] if layers else []),
         XDELTA,
         zstd_patch(9),
         zstd_patch(3),
