@@ -69,7 +69,8 @@ def inside_lines(inside: Inflations) -> list[str]:
         )
     lines += [
         f"{count(each.archives, 'layer')}, {size(each.size)}, cross as they are: {name} here made such files, "
-        f"but no receipt says that the sites have the same (--dry-run says what that would save; export --small needs no program)"
+        "but no receipt says that the sites have the same "
+        "(--dry-run says what that would save; export --small needs no program)"
         for name, each in inside.missed.items()
     ]
     return [*lines, line] if (line := left_line(inside)) else lines
