@@ -15,7 +15,6 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
-from sealift import difference as differences
 from sealift.content import Chunks
 from sealift.difference import Inflated, Patch
 from sealift.durable import TEMPORARY, storing
@@ -28,8 +27,8 @@ FRAME = 1 << 20
 """Bytes of content in a frame for the store at most, but for a single chunk that is larger."""
 _NAME = f"{TEMPORARY}remade."
 
-Fetch = Callable[[Patch], bytes]
-"""Reads a frame from the bundle, and checks its digest."""
+Fetch = Callable[[Patch, bytes], bytes]
+"""Reads a frame from the bundle, checks its digest, and gives its content against a reference."""
 
 
 class Remade(NamedTuple):
@@ -153,7 +152,7 @@ def _material(task: Inflated, sizes: Sequence[Sequence[int]], reader: Chunks, fe
     old = OldMaterial(source, recipe.old)
     for patch in task.patches:
         reference = old.window(*patch.window) if patch.window else b""
-        yield differences.content_of(patch, fetch(patch), reference)
+        yield fetch(patch, reference)
 
 
 def _checked(

@@ -26,6 +26,7 @@ from cryptography import x509
 from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.x509.oid import NameOID
+from threaded import threaded
 
 from bundler.network import cache, connections
 from bundler.network.cache import Fetched
@@ -198,14 +199,8 @@ def chunked(body: bytes, *, complete: bool = True) -> Step:
 @contextlib.contextmanager
 def serving(server: Server) -> Iterator[Server]:
     """Answer until the test has ended."""
-    with server:
-        thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.01})
-        thread.start()
-        try:
-            yield server
-        finally:
-            server.shutdown()
-            thread.join()
+    with server, threaded(server):
+        yield server
 
 
 @pytest.fixture(autouse=True)
