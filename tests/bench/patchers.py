@@ -313,6 +313,7 @@ def patchers(programs: Path, *, layers: bool = False) -> list[Patcher]:
         *([Sealift(programs=programs, name="sealift --for a receipt", receipt=True)] if layers else []),
         Sealift(programs=programs),
         Sealift(programs=programs, name="sealift --fast", options=("--fast",)),
+        *([Sealift(programs=programs, name="sealift --small", options=("--small",))] if layers else []),
         Sealift(programs=programs, name="sealift --hardlink", links=True),
         XDELTA,
         zstd_patch(9),

@@ -43,6 +43,18 @@ def test_every_task_is_answered(count: int, ahead: int) -> None:
         assert list(crew.run(iter(()))) == []
 
 
+def test_a_few_tasks_are_for_as_many_workers() -> None:
+    """Nobody is handed a second task while somebody has none."""
+
+    def who(channel: Channel) -> None:
+        while True:
+            channel.receive()
+            channel.send(os.getpid())
+
+    with Crew(3, who) as crew:
+        assert len(set(crew.run(iter(range(3)), ahead=2))) == 3
+
+
 def test_no_worker_outlives_its_crew() -> None:
     """After the crew, its processes are gone and waited for."""
     before = children()
