@@ -46,7 +46,7 @@ class Effort:
     """zstd's compression level, 1 to 22."""
     threads: int
     """Worker processes."""
-    difference_level: int = 9
+    difference_level: int = 3
     """zstd's level of what is compressed against a base, 1 to 22."""
     inflate: bool = True
     """Whether archives may travel inflated in a difference."""

@@ -227,6 +227,37 @@ class Crew:
                 under_way[channel] -= 1
                 yield answer
 
+    def in_order(self, tasks: Iterator[Any], *, ahead: int = 2, most: int = 128) -> Iterator[Any]:
+        """As `run`, but yield the answers in the order of the tasks. Nobody gets a second one before all have one.
+
+        Args:
+            tasks: messages; each makes the body send exactly one answer.
+            ahead: tasks that a worker may have at a time.
+            most: tasks that are handed out before the answer to the first of them was yielded.
+        """
+        begun: dict[Channel, deque[int]] = {channel: deque() for channel in self.channels}
+        answers: dict[int, Any] = {}
+        handed = done = 0
+        exhausted = False
+        while True:
+            for count, channel in product(range(1, ahead + 1), self.channels):
+                while not exhausted and len(begun[channel]) < count and handed - done < most:
+                    try:
+                        task = next(tasks)
+                    except StopIteration:
+                        exhausted = True
+                        break
+                    channel.send(task)
+                    begun[channel].append(handed)
+                    handed += 1
+            if handed == done:
+                return
+            for channel in self.ready():
+                answers[begun[channel].popleft()] = channel.receive()
+            while done in answers:
+                yield answers.pop(done)
+                done += 1
+
     def _end(self, *, kill: bool) -> None:
         if kill:
             for child in self._children:

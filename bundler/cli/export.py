@@ -45,7 +45,7 @@ if TYPE_CHECKING:
     from ..rehearsing import Choice, Rehearsed
     from ..spec import Spec
 
-FAST_DIFFERENCE, SMALL_DIFFERENCE = 3, 9
+FAST_DIFFERENCE, LEAST_DIFFERENCE = 1, 3
 """zstd's levels of a difference, with `--fast`, and without it at least."""
 
 
@@ -139,7 +139,7 @@ def export(
     effort = Effort(
         level=level,
         threads=workers(threads),
-        difference_level=FAST_DIFFERENCE if fast else max(level, SMALL_DIFFERENCE),
+        difference_level=FAST_DIFFERENCE if fast else max(level, LEAST_DIFFERENCE),
         inflate=not no_inflate,
         small=small,
     )

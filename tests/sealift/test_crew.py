@@ -55,6 +55,30 @@ def test_a_few_tasks_are_for_as_many_workers() -> None:
         assert len(set(crew.run(iter(range(3)), ahead=2))) == 3
 
 
+@pytest.mark.parametrize("count", [1, 3])
+@pytest.mark.parametrize("most", [1, 4, 200])
+def test_answers_come_in_the_order_of_their_tasks(count: int, most: int) -> None:
+    """Whoever is quicker, answers keep the order, and no more than so many tasks are begun before the first is done."""
+    begun: list[int] = []
+
+    def tasks() -> Iterator[int]:
+        for number in range(60):
+            begun.append(number)
+            yield number
+
+    def late(channel: Channel) -> None:
+        while True:
+            number = channel.receive()
+            time.sleep(0.02 if number % 7 == 0 else 0)
+            channel.send(number)
+
+    with Crew(count, late) as crew:
+        for place, answer in enumerate(crew.in_order(tasks(), most=most)):
+            assert answer == place
+            assert len(begun) - place <= most
+        assert list(crew.in_order(iter(()))) == []
+
+
 def test_no_worker_outlives_its_crew() -> None:
     """After the crew, its processes are gone and waited for."""
     before = children()
