@@ -15,6 +15,7 @@ from worlds import Connected, Isolated
 from bundler.depots.depot import Depot
 from bundler.depots.holding import in_depot
 from bundler.differences.patching import difference
+from bundler.sealing import Effort
 from installer.auditing import audit
 from installer.collecting import collect
 from installer.environments.environment import load
@@ -130,7 +131,7 @@ def test_the_same_releases_give_the_same_difference(connected: Connected, crossi
             in_depot(Depot(connected.depot.folder), "shop", "1.1.0"),
             [in_depot(connected.depot, "shop", "1.0.0")],
             tmp_path / f"{workers}",
-            level=9,
+            level=Effort.difference_level,
             workers=workers,
             progress=Silent(),
         )
