@@ -202,6 +202,8 @@ class Crew:
     def run(self, tasks: Iterator[Any], *, ahead: int = 2) -> Iterator[Any]:
         """Hand each of `tasks` to a free worker and yield the answers as they come.
 
+        Nobody gets a second one before all have one: a few large ones are done by as many workers.
+
         Args:
             tasks: messages; each makes the body send exactly one answer.
             ahead: tasks that a worker may have at a time.
@@ -209,8 +211,8 @@ class Crew:
         under_way = dict.fromkeys(self.channels, 0)
         exhausted = False
         while True:
-            for channel in self.channels:
-                while not exhausted and under_way[channel] < ahead:
+            for most, channel in product(range(1, ahead + 1), self.channels):
+                while not exhausted and under_way[channel] < most:
                     try:
                         task = next(tasks)
                     except StopIteration:

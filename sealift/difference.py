@@ -11,7 +11,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from itertools import islice
-from typing import TypeVar
+from typing import NamedTuple, TypeVar
 
 import msgspec
 import zstandard
@@ -19,6 +19,7 @@ import zstandard
 from . import frame as frames
 from . import index as indexes
 from . import subtraction as subtractions
+from .addition import Addition, one_by_one
 from .allowance import Allowance, of_reference
 from .deflating import Way, probe
 from .digest import check_form
@@ -27,7 +28,8 @@ from .frame import FRAME_MAX
 from .index import Frame
 from .listing import Blob, ListingBlob, decode_line, lines
 from .rebuilder import Rebuilder, RebuilderError
-from .recipe import WAYS_MAX, Recipe, Required, Setting
+from .recipe import WAYS_MAX, Recipe, Required, Setting, Spelled
+from .tokens.writing import Tokens
 from .tree import Entry, side_by_side
 
 KIND = "difference"
@@ -38,8 +40,16 @@ REFERENCE_MIN = 8
 """Bytes of a frame's reference content at least: zstd takes less for none."""
 RUNS_MAX = 1024
 """Runs of chunks in a reference at most."""
-_LITERALS = 3
-"""The stream of a subtraction that has the reference as prefix."""
+_SETTINGS: dict[bytes, type[Setting | Required | Spelled]] = {
+    b'{"level"': Setting,
+    b'{"rebuilder"': Required,
+    b'{"tokens"': Spelled,
+}
+"""The lines that say how members are compressed again, by what they begin with."""
+_TOGETHER = 256
+"""Lines of a tree that are taken at a time."""
+_VALUES, _LITERALS = 2, 3
+"""Streams of a subtraction: its values, and its literals, which have the reference as prefix."""
 _T = TypeVar("_T", bound=msgspec.Struct)
 
 Lines = Callable[[int, str], Iterator[bytes]]
@@ -57,6 +67,11 @@ class Patch(Frame, frozen=True, kw_only=True, forbid_unknown_fields=True, omit_d
     window: tuple[int, ...] = ()
     """Of a frame of a recipe: start and size of the old material that is its prefix."""
 
+    @property
+    def values(self) -> int:
+        """How many bytes its subtraction adds to."""
+        return self.subtraction[_VALUES] if self.subtraction else 0
+
     def referred(self) -> Iterator[tuple[int, int]]:
         """Base and chunk number of each chunk of the reference content, in order."""
         for base, first, count in self.reference:
@@ -70,7 +85,7 @@ class Inflated:
 
     recipe: Recipe
     patches: tuple[Patch, ...]
-    ways: tuple[Way | Rebuilder, ...]
+    ways: tuple[Way | Rebuilder | Tokens, ...]
     """By the position of the setting."""
 
 
@@ -134,6 +149,8 @@ def checked(
                 _check_probe(each)
             elif isinstance(each, Required):
                 _check_rebuilder(each)
+            elif isinstance(each, Spelled):
+                pass
             elif isinstance(each, Inflated):
                 for patch in each.patches:
                     charge(inside, of_reference(patch.size, sum(patch.window[1:])))
@@ -206,30 +223,30 @@ def outline(compressed: bytes, blob: ListingBlob) -> Iterator[Patch | Inflated]:
         IntegrityError: a digest or a size does not match.
         MalformedError: it is no difference.
     """
-    return (each for each in _lines(compressed, blob) if not isinstance(each, Setting | Required))
+    return (each for each in _lines(compressed, blob) if isinstance(each, Patch | Inflated))
 
 
 def _lines(
     compressed: bytes, blob: ListingBlob, admit: Callable[[Recipe], None] = lambda recipe: None
-) -> Iterator[Patch | Setting | Required | Inflated]:
+) -> Iterator[Patch | Setting | Required | Spelled | Inflated]:
     """The lines of a difference; each recipe with its frames, once `admit` did not refuse it."""
-    ways: list[Way | Rebuilder] = []
-    rebuilders: dict[int, Rebuilder] = {}
+    ways: list[Way | Rebuilder | Tokens] = []
+    rebuilders: set[int] = set()
+    tokens: set[int] = set()
     listed = lines(compressed, blob, KIND)
     for line in listed:
-        if line.startswith((b'{"level"', b'{"rebuilder"')):
-            setting: Setting | Required
-            setting = _decoded(line, Setting) if line.startswith(b'{"level"') else _decoded(line, Required)
+        if kind := _SETTINGS.get(line[: line.find(b":")]):
+            setting = _decoded(line, kind)
             setting.check()
-            if len(ways) == WAYS_MAX or setting.way in rebuilders.values():
+            if len(ways) == WAYS_MAX or (kind is not Setting and setting.way in ways):
                 raise MalformedError(f"a difference deflates in more than {WAYS_MAX} ways, or names a rebuilder twice")
-            if isinstance(setting, Required):
-                rebuilders[len(ways)] = setting.way
+            if kind is not Setting:
+                (rebuilders if kind is Required else tokens).add(len(ways))
             ways.append(setting.way)
             yield setting
         elif line.startswith(b'{"makes"'):
             recipe = _decoded(line, Recipe)
-            recipe.check_form(len(ways), rebuilders)
+            recipe.check_form(len(ways), rebuilders, tokens)
             admit(recipe)
             patches = tuple(_patch(each) for each in islice(listed, recipe.frames))
             if any(patch.chunks or patch.reference for patch in patches) or len(patches) != recipe.frames:
@@ -286,13 +303,14 @@ def unseal(frame: bytes, size: int, reference: bytes) -> bytes:
         raise IntegrityError(f"a frame cannot be decompressed: {error}") from error
 
 
-def content_of(patch: Patch, frame: bytes, reference: bytes) -> bytes:
+def content_of(patch: Patch, frame: bytes, reference: bytes, add: Addition = one_by_one) -> bytes:
     """The content of a frame of a checked difference; the caller has checked the frame's digest.
 
     Args:
         patch: what the signed listing says of it.
         frame: its bytes.
         reference: its reference content.
+        add: how the values of a subtraction are added.
 
     Raises:
         IntegrityError: it holds more, less or something else.
@@ -310,7 +328,7 @@ def content_of(patch: Patch, frame: bytes, reference: bytes) -> bytes:
             streams.append(b"")
     if start != len(frame):
         raise IntegrityError("a frame does not hold what the signed difference says")
-    return subtractions.restore(streams, reference, patch.size)
+    return subtractions.restore(streams, reference, patch.size, add)
 
 
 def _span(frame: bytes) -> int:
@@ -320,7 +338,15 @@ def _span(frame: bytes) -> int:
         raise IntegrityError(f"a frame cannot be decompressed: {error}") from error
 
 
-def tree_lines(compressed: bytes, blob: ListingBlob, former: Lines, size: int) -> Iterator[bytes]:
+class Taken(NamedTuple):
+    """Some lines of a tree."""
+
+    lines: Sequence[bytes]
+    known: bool
+    """Whether they are of the former tree: their own rules were checked when it was admitted."""
+
+
+def tree_lines(compressed: bytes, blob: ListingBlob, former: Lines, size: int) -> Iterator[Taken]:
     """Yield the lines of a tree, after its heading, as a tree difference gives them. Their rules are not checked.
 
     Args:
@@ -337,9 +363,9 @@ def tree_lines(compressed: bytes, blob: ListingBlob, former: Lines, size: int) -
     left = size
     for position, line in enumerate(lines(compressed, blob, TREE_KIND)):
         if line.startswith(b'{"path"'):
-            taken: Iterator[bytes] = iter((line,))
+            found = iter((Taken((line,), known=False),))
         elif line.startswith(b'{"keep"'):
-            taken = _take(before, _line(line, Keep).keep)
+            found = (Taken(some, known=True) for some in _take(before, _line(line, Keep).keep))
         elif line.startswith(b'{"skip"'):
             for _ in _take(before, _line(line, Skip).skip):
                 pass
@@ -350,25 +376,27 @@ def tree_lines(compressed: bytes, blob: ListingBlob, former: Lines, size: int) -
             continue
         else:
             raise MalformedError("a line of a tree difference is malformed")
-        for one in taken:
-            left -= len(one) + 1
+        for taken in found:
+            left -= sum(map(len, taken.lines)) + len(taken.lines)
             if left < 0:
                 raise IntegrityError("a tree difference gives a larger tree than the signed manifest says")
-            yield one
+            yield taken
 
 
 def _line(line: bytes, kind: type[_T]) -> _T:
     return decode_line(line, kind, "a line of a tree difference")
 
 
-def _take(before: Iterator[bytes], count: int) -> Iterator[bytes]:
+def _take(before: Iterator[bytes], count: int) -> Iterator[list[bytes]]:
+    """Yield as many of the next lines, some at a time."""
     if count < 1:
         raise MalformedError("a tree difference keeps or skips less than one line")
-    for _ in range(count):
-        line = next(before, None)
-        if line is None:
+    while count:
+        some = list(islice(before, min(count, _TOGETHER)))
+        if not some:
             raise MalformedError("a tree difference keeps or skips more lines than the former tree has")
-        yield line
+        count -= len(some)
+        yield some
 
 
 def edits(olds: Iterator[Entry], news: Iterator[Entry]) -> Iterator[Keep | Skip | Entry]:

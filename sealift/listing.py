@@ -9,7 +9,7 @@ from __future__ import annotations
 import hashlib
 import itertools
 import os
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import TypeVar
 
@@ -29,7 +29,10 @@ CONTENT_MAX = 4 << 30
 """Bytes of a listing's content at most."""
 LINE_MAX = 16 << 20
 """Bytes of one line at most: a file of one terabyte has about four million pieces."""
-_LEVEL = 3
+_LEVEL, _QUICK = 3, 1
+"""zstd's level for what crosses, and for what is made in memory."""
+_TOGETHER = 64
+"""Lines that are compressed at a time, where they come one by one."""
 T = TypeVar("T")
 
 
@@ -113,27 +116,49 @@ class Writer:
         self._draft.abandon()
 
 
+class Packing:
+    """Makes one listing in memory."""
+
+    def __init__(self, kind: str) -> None:
+        self._kind = kind
+        self._compressor = zstandard.ZstdCompressor(level=_QUICK, write_checksum=False).compressobj()
+        self._running = hashlib.sha256()
+        self._parts: list[bytes] = []
+        self._size = self._length = 0
+        self.add([msgspec.json.encode(Heading(format=FORMAT, type=kind))])
+
+    def add(self, lines: Sequence[bytes]) -> None:
+        """Append lines, given without their newlines.
+
+        Raises:
+            MalformedError: it becomes larger than a listing may be.
+        """
+        content = b"\n".join((*lines, b""))
+        self._running.update(content)
+        self._size += len(content)
+        self._parts.append(self._compressor.compress(content))
+        self._length += len(self._parts[-1])
+        if self._length > LISTING_MAX or self._size > CONTENT_MAX:
+            raise MalformedError(f"a {self._kind} is larger than a listing may be")
+
+    def finish(self) -> tuple[bytes, ListingBlob, str]:
+        """Its file, what a manifest says of it, and its content's digest."""
+        self._parts.append(self._compressor.flush())
+        file = b"".join(self._parts)
+        return file, ListingBlob(sha256=sha256(file), length=len(file), size=self._size), self._running.hexdigest()
+
+
 def packed(kind: str, content: Iterable[bytes]) -> tuple[bytes, ListingBlob, str]:
-    """A listing in memory, of lines without their newlines: its file, what a manifest says of it, its content's digest.
+    """A listing in memory, of lines without their newlines: what `Packing.finish` returns.
 
     Raises:
         MalformedError: it is larger than a listing may be.
     """
-    compressor = zstandard.ZstdCompressor(level=_LEVEL, write_checksum=False).compressobj()
-    running = hashlib.sha256()
-    parts: list[bytes] = []
-    size = length = 0
-    for line in itertools.chain((msgspec.json.encode(Heading(format=FORMAT, type=kind)),), content):
-        running.update(line)
-        running.update(b"\n")
-        size += len(line) + 1
-        parts.append(compressor.compress(line + b"\n"))
-        length += len(parts[-1])
-        if length > LISTING_MAX or size > CONTENT_MAX:
-            raise MalformedError(f"a {kind} is larger than a listing may be")
-    parts.append(compressor.flush())
-    file = b"".join(parts)
-    return file, ListingBlob(sha256=sha256(file), length=len(file), size=size), running.hexdigest()
+    packing = Packing(kind)
+    lines = iter(content)
+    while some := list(itertools.islice(lines, _TOGETHER)):
+        packing.add(some)
+    return packing.finish()
 
 
 def file_name(blob: Blob) -> str:

@@ -11,7 +11,7 @@ outside of that (`SEALIFT.json`) is never read.
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from datetime import datetime
 from pathlib import PurePosixPath
@@ -27,6 +27,7 @@ from .hashing import Hashing
 from .listing import Blob, ListingBlob, file_name, lines
 from .manifest import Artifact, Bundle, Part, Release, target_of_bundle, target_of_release
 from .progress import Progress
+from .tree import Entry
 from .trust import Refreshed, Trust, refresh
 
 _TIME = re.compile(r"[0-9]{4}-[0-9]{2}-[0-9]{2}T[0-9]{2}:[0-9]{2}:[0-9]{2}Z")
@@ -252,19 +253,46 @@ def check_tree(compressed: bytes, blob: ListingBlob, artifact: Artifact, sizes: 
         IntegrityError: a digest does not match.
         MalformedError: it breaks a rule of the format.
     """
-    same: dict[int, int] = {}
-    """Each size once: most chunks share theirs with others."""
-    files = amount = 0
-    for entry in trees.checked(compressed, blob, artifact.digest):
-        files += entry.type == "file"
-        amount += entry.size
-        for digest, size in entry.pieces():
-            if sizes.setdefault(int(digest, 16), same.setdefault(size, size)) != size:
-                raise MalformedError(f"artifact {artifact.name} gives one chunk two sizes")
-        if len(sizes) > CHUNKS_MAX:
-            raise MalformedError(f"the release has more than {CHUNKS_MAX} distinct chunks")
-    if (files, amount) != (artifact.files, artifact.bytes):
-        raise MalformedError(f"artifact {artifact.name} does not hold what its manifest says")
+    tally = Tally(artifact, sizes)
+    tally.take(trees.checked(compressed, blob, artifact.digest))
+    tally.finish()
+
+
+class Tally:
+    """Checks that the entries of a tree, whose own rules were checked, are what the release manifest says."""
+
+    def __init__(self, artifact: Artifact, sizes: dict[int, int]) -> None:
+        """Take whose tree it is, and the sizes, as of `check_tree`."""
+        self._artifact = artifact
+        self._sizes = sizes
+        self._same: dict[int, int] = {}
+        """Each size once: most chunks share theirs with others."""
+        self._files = self._bytes = 0
+
+    def take(self, entries: Iterable[Entry]) -> None:
+        """Take the next entries.
+
+        Raises:
+            MalformedError: their chunks are not of one release.
+        """
+        sizes, same = self._sizes, self._same
+        for entry in entries:
+            self._files += entry.type == "file"
+            self._bytes += entry.size
+            for digest, size in entry.pieces():
+                if sizes.setdefault(int(digest, 16), same.setdefault(size, size)) != size:
+                    raise MalformedError(f"artifact {self._artifact.name} gives one chunk two sizes")
+            if len(sizes) > CHUNKS_MAX:
+                raise MalformedError(f"the release has more than {CHUNKS_MAX} distinct chunks")
+
+    def finish(self) -> None:
+        """Check what all of them are together.
+
+        Raises:
+            MalformedError: the release manifest says otherwise.
+        """
+        if (self._files, self._bytes) != (self._artifact.files, self._artifact.bytes):
+            raise MalformedError(f"artifact {self._artifact.name} does not hold what its manifest says")
 
 
 def check_packs(bundle: Reader, packs: tuple[Blob, ...], *, workers: int, progress: Progress) -> None:

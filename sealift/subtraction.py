@@ -9,20 +9,14 @@ anything is made of it, and the work is bounded by the streams' lengths.
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from itertools import accumulate, compress
 
+from .addition import LONG, Addition, one_by_one
 from .errors import IntegrityError, MalformedError
 
 INSTRUCTIONS_MAX = 1 << 20
 """Bytes of instructions at most."""
-LONG = 255
-"""The gap that no value follows."""
 _NUMBER_MAX = 4
 """Bytes of a number at most."""
-_STEPS = bytes(range(1, 256)) + b"\xff"
-"""What a gap and the byte behind it add to the place: a long gap has no byte behind it."""
-_ENDS = b"\1" * 255 + b"\0"
-"""Whether a value follows a gap."""
 
 
 def check_sizes(sizes: Sequence[int], size: int) -> None:
@@ -38,27 +32,23 @@ def check_sizes(sizes: Sequence[int], size: int) -> None:
         raise MalformedError("a stream of a subtraction is longer than one may be")
 
 
-def restore(streams: Sequence[bytes], reference: bytes, size: int) -> bytes:
+def restore(streams: Sequence[bytes], reference: bytes, size: int, add: Addition = one_by_one) -> bytes:
     """The content that a subtraction gives.
 
     Args:
         streams: instructions, gaps, values and literals, of sizes that `check_sizes` lets pass.
         reference: the old content.
         size: bytes that must come out.
+        add: how values are added.
 
     Raises:
         IntegrityError: the streams do not fit together, or to the old content.
     """
     instructions, gaps, values, literals = streams
-    # One byte more in front, since what is summed up is the place behind a byte.
     content = bytearray().join((b"\0", *_pieces(instructions, memoryview(literals), memoryview(reference), size)))
     if gaps.count(LONG) + len(values) != len(gaps):
         raise _unfit("does not have a value for each gap")
-    steps = gaps.translate(_STEPS)
-    if sum(steps) > size:
-        raise _unfit("changes bytes that it does not have")
-    for place, value in zip(compress(accumulate(steps), gaps.translate(_ENDS)), values, strict=True):
-        content[place] = content[place] + value & 0xFF
+    add(content, gaps, values)
     return bytes(memoryview(content)[1:])
 
 

@@ -69,13 +69,42 @@ def checked(compressed: bytes, blob: ListingBlob, content_digest: str) -> Iterat
         IntegrityError: a digest or a size does not match.
         MalformedError: it is no tree, or breaks a rule of the format.
     """
-    order = Order()
+    gate = Gate()
     for line in lines(compressed, blob, KIND, content_digest):
+        yield gate.new(line)
+
+
+class Gate:
+    """Takes the lines of a tree in order, and gives each entry only after all its rules were checked."""
+
+    def __init__(self) -> None:
+        self._order = Order()
+        self._decode = msgspec.json.Decoder(Entry).decode
+
+    def new(self, line: bytes) -> Entry:
+        """The entry of a line that came from outside.
+
+        Raises:
+            MalformedError: it breaks a rule of the format.
+        """
         entry = decode_line(line, Entry, "a line of a tree")
         check_path(entry.path)
         _check_fields(entry)
-        order.check(entry.path, folder=entry.type == "dir")
-        yield entry
+        self._order.check(entry.path, folder=entry.type == "dir")
+        return entry
+
+    def known(self, line: bytes) -> Entry:
+        """The entry of a line of a tree that was admitted: what it says was checked then, and where it stands is now.
+
+        Raises:
+            MalformedError: it may not stand here.
+        """
+        try:
+            entry = self._decode(line)
+        except (msgspec.DecodeError, UnicodeDecodeError) as error:
+            raise MalformedError(f"a line of a tree is malformed: {error}") from error
+        self._order.check(entry.path, folder=entry.type == "dir")
+        return entry
 
 
 def _check_fields(entry: Entry) -> None:

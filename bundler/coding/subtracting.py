@@ -7,7 +7,8 @@ from typing import NamedTuple
 
 import numpy as np
 
-from sealift.subtraction import INSTRUCTIONS_MAX, LONG
+from sealift.addition import LONG
+from sealift.subtraction import INSTRUCTIONS_MAX
 
 from .alignment import Alignment, Octets, Places, align
 

@@ -99,6 +99,7 @@ def difference(
     progress: Progress,
     inflate: bool = True,
     rebuilders: Mapping[str, str] | None = None,
+    small: bool = False,
 ) -> Difference:
     """Write what a site needs that holds `bases` to have `new` into `trees/`, `index/` and `packs/` below `folder`.
 
@@ -111,6 +112,7 @@ def difference(
         progress: told the bytes of content that are new.
         inflate: whether archives may travel inflated.
         rebuilders: the programs that all the sites compress layers with as this machine does, each with its probe.
+        small: whether members of archives that nothing rebuilds travel as tokens, which takes long.
 
     Raises:
         UsageError: there are too many bases, or `new` is one of them.
@@ -147,7 +149,7 @@ def difference(
     ways = QUICK_WAYS if level <= QUICKEST else WAYS
     programs = Programs(relied, tuple(each for each in all_here() if each not in relied), folder, ways)
     try:
-        with Crew(workers, patcher(contents, level, folder, programs)) as crew:
+        with Crew(workers, patcher(contents, level, folder, programs, small)) as crew:
             tasks = Regions(fresh, olds, held, matching, reader, inflate=inflate).tasks(_paths(new))
             settings = Settings(packs, probes)
             referring, inside = _carry_out(
@@ -212,12 +214,19 @@ def _carry_out(
                 made.drop()
                 made = None
             if isinstance(made, Missed):
-                inside = inside.missing(made.size, made.rebuilder.name)
+                inside = inside.missing(made.size, (made.rebuilder.name,) if made.rebuilder else (), made.left)
             if not isinstance(made, Parcel):
                 refused.append(task)
                 continue
             settings.write(made)
-            inside = inside.plus(made.size, made.inflated, sum(frame.length for frame in made.frames), made.rebuilders)
+            inside = inside.plus(
+                made.size,
+                made.inflated,
+                sum(frame.length for frame in made.frames),
+                made.rebuilders,
+                made.spelled,
+                made.left,
+            )
             referring += made.size if made.old else 0
         else:
             assert isinstance(made, _Made)
@@ -310,7 +319,7 @@ def _tree(new: Holding, bases: Sequence[Holding], position: int, folder: Path) -
         writer.abandon()
 
 
-def patcher(contents: Sequence[Content], level: int, folder: Path, programs: Programs) -> Body:
+def patcher(contents: Sequence[Content], level: int, folder: Path, programs: Programs, small: bool) -> Body:
     """The body of a worker that makes frames: `contents` are the new release's and the bases', `folder` is scratch."""
 
     def body(channel: Channel) -> None:
@@ -321,7 +330,7 @@ def patcher(contents: Sequence[Content], level: int, folder: Path, programs: Pro
 
         def made(task: Task | Asked) -> _Made | Parcel | Missed | None:
             if isinstance(task, Asked):
-                return parcel(task, contents, chunks, folder, inner.code, own)
+                return parcel(task, contents, chunks, folder, inner.code, own, small)
             reference = b"".join(chunks.read(base + 1, number) for base, number in task[1])
             content = b"".join(chunks.read(0, number) for number in task[0])
             coded = coder.code(content, reference)

@@ -19,27 +19,27 @@ import zstandard
 
 from sealift import difference as differences
 from sealift import index as indexes
-from sealift import tree as trees
+from sealift.addition import Addition, quickest
 from sealift.container import Member, Reader
 from sealift.content import Chunks, Content
 from sealift.crew import Body, Channel, Crew
 from sealift.difference import Inflated, Patch
 from sealift.durable import write_file
-from sealift.errors import IntegrityError, MalformedError, StoreError
+from sealift.errors import IntegrityError, StoreError
 from sealift.frame import compressible, seal, store
 from sealift.hashing import damaged_pack
-from sealift.listing import Blob, ListingBlob, lines, packed, sound
+from sealift.listing import Blob, packed, sound
 from sealift.manifest import Part
 from sealift.opening import Content as Offered
-from sealift.opening import check_tree, member_of
+from sealift.opening import member_of
 from sealift.progress import Progress
-from sealift.reading import bounded
 
 from ..records.state import Admitted, State
 from .inventory import Inventory
 from .packs import Packs
 from .remaking import Aside, Remade, remake, space
 from .store import Store
+from .trees import rebuild_trees
 
 LEVEL = 1
 """zstd's level for what is rebuilt: quick, since it crosses nothing any more."""
@@ -126,7 +126,14 @@ def whole(store: Store, part: Part) -> bool:
 
 
 def rebuild(
-    bundle: Reader, content: Offered, bases: Sequence[Admitted], store: Store, *, workers: int, progress: Progress
+    bundle: Reader,
+    content: Offered,
+    bases: Sequence[Admitted],
+    store: Store,
+    *,
+    workers: int,
+    progress: Progress,
+    beside: int = 0,
 ) -> Rebuilt:
     """Make a whole part of a difference, and write its packs, trees and index into the store.
 
@@ -137,16 +144,16 @@ def rebuild(
         store: the site's.
         workers: processes that decompress and compress.
         progress: told the bytes of content.
+        beside: bytes that the disk must have for others; less than nothing where some of it may lie there already.
 
     Raises:
         IntegrityError: something does not match its digest, in the bundle or in the store.
         MalformedError: the difference breaks a rule of the format.
         StoreError: the disk or the medium refuses.
     """
-    olds = [store.content(each.part) for each in bases]
-    listings, sizes = _trees(bundle, content, bases, store)
-    digests = [number.to_bytes(32, "big") for number in sizes]
-    lengths = list(sizes.values())
+    with Crew(1, lambda channel: channel.send(rebuild_trees(bundle, content, bases, store))) as crew:
+        olds = [store.content(each.part) for each in bases]
+        listings, digests, lengths = crew.channels[0].receive()
     held = bytearray(any(digest in old.numbers for old in olds) for digest in digests)
     index = content.part.index
     compressed = bundle.read(member_of(bundle, "index", index))
@@ -154,7 +161,8 @@ def rebuild(
     brought = list(
         differences.checked(compressed, index, content.part.packs, lengths, held, [old.sizes for old in olds])
     )
-    store.require(space(brought), bundle.path.name)
+    if needed := space(brought):
+        store.require(max(0, needed + beside), bundle.path.name)
     packs = Packs(store)
     progress.start(f"rebuilding {content.release.label}", sum(map(_size, brought)))
     frames = Inventory(olds, [each.part for each in bases])
@@ -181,36 +189,6 @@ def _keep(path: Path, content: bytes, blob: Blob) -> None:
         write_file(path, content)
 
 
-def _trees(
-    bundle: Reader, content: Offered, bases: Sequence[Admitted], store: Store
-) -> tuple[list[tuple[bytes, ListingBlob]], dict[int, int]]:
-    """The trees of the release, each as the site's own file, and the size of each distinct chunk in order."""
-    formers = [{artifact.name: artifact for artifact in store.held(base.part).artifacts} for base in bases]
-
-    def former(base: int, name: str) -> Iterator[bytes]:
-        artifact = formers[base].get(name) if 0 <= base < len(formers) else None
-        if artifact is None:
-            raise MalformedError("a tree difference changes a tree that its bases do not have")
-        path = store.tree(artifact.tree)
-        file = bounded(path, artifact.tree.length) or b""
-        return lines(file, artifact.tree, trees.KIND, artifact.digest)
-
-    sizes: dict[int, int] = {}
-    made = []
-    for artifact, blob in zip(content.release.artifacts, content.part.trees, strict=True):
-        compressed = bundle.read(member_of(bundle, "trees", blob))
-        found = differences.tree_lines(compressed, blob, former, artifact.tree.size)
-        file, own, digest = packed(trees.KIND, found)
-        if digest != artifact.digest:
-            raise IntegrityError(
-                f"the tree of artifact {artifact.name} that the difference gives is not the signed one",
-                hint="ask for a whole bundle",
-            )
-        check_tree(file, own, artifact, sizes)
-        made.append((file, own))
-    return made, sizes
-
-
 def _carry_out(
     bundle: Reader,
     content: Offered,
@@ -225,7 +203,8 @@ def _carry_out(
     members = [member_of(bundle, "packs", pack) for pack in content.part.packs]
     numbered = (_Task(part, [(digests[number], lengths[number]) for number in _numbers(part)]) for part in brought)
     aside = Aside(packs.folder, packs.folder.parent)
-    with aside, Crew(workers, _rebuilder(bundle, members, olds, aside)) as crew:
+    add = quickest(sum(map(_values, brought)))
+    with aside, Crew(workers, _rebuilder(bundle, members, olds, aside, add)) as crew:
         for batch in _batches(numbered):
             made: dict[int, _Made | list[Remade]] = {}
             for answers in crew.run(_runs(batch)):
@@ -279,18 +258,27 @@ def _size(part: Patch | Inflated) -> int:
     return part.size if isinstance(part, Patch) else part.recipe.size
 
 
+def _values(part: Patch | Inflated) -> int:
+    """Values that are added to bytes."""
+    patches = (part,) if isinstance(part, Patch) else part.patches
+    return sum(patch.values for patch in patches)
+
+
 def _numbers(part: Patch | Inflated) -> Iterator[int]:
     """The chunks that it brings."""
     return part.numbers() if isinstance(part, Patch) else part.recipe.numbers()
 
 
-def _rebuilder(bundle: Reader, members: Sequence[Member], olds: Sequence[Content], aside: Aside) -> Body:
+def _rebuilder(bundle: Reader, members: Sequence[Member], olds: Sequence[Content], aside: Aside, add: Addition) -> Body:
     def fetch(patch: Patch) -> bytes:
         member = members[patch.pack]
         frame = bundle.part(member, patch.offset, patch.length)
         if hashlib.sha256(frame).hexdigest() != patch.sha256:
             raise damaged_pack(member.digest)
         return frame
+
+    def opened(patch: Patch, reference: bytes) -> bytes:
+        return differences.content_of(patch, fetch(patch), reference, add)
 
     def body(channel: Channel) -> None:
         chunks = Chunks(olds, room=ROOM)
@@ -302,10 +290,10 @@ def _rebuilder(bundle: Reader, members: Sequence[Member], olds: Sequence[Content
 
         def made(position: int, task: _Task) -> _Made | list[Remade]:
             if isinstance(task.part, Patch):
-                frame = _rebuilt(fetch(task.part), task.part, task.chunks, chunks, again)
+                frame = _rebuilt(fetch(task.part), task.part, task.chunks, chunks, add, again)
                 return _Made(frame, task.part.size, hashlib.sha256(frame).hexdigest())
             place, room = aside.place(position), aside.room(position)
-            return remake(task.part, task.chunks, sizes, chunks, fetch, again, place, room)
+            return remake(task.part, task.chunks, sizes, chunks, opened, again, place, room)
 
         sizes = [old.sizes for old in olds]
         while True:
@@ -319,11 +307,12 @@ def _rebuilt(
     patch: Patch,
     pieces: Sequence[tuple[bytes, int]],
     chunks: Chunks,
+    add: Addition,
     again: Callable[[memoryview], bytes],
 ) -> bytes:
     """One frame for the store; one without reference stays as it came."""
     reference = b"".join(chunks.read(base, number) for base, number in patch.referred())
-    content = memoryview(differences.content_of(patch, frame, reference))
+    content = memoryview(differences.content_of(patch, frame, reference, add))
     start = 0
     for digest, size in pieces:
         if hashlib.sha256(content[start : start + size]).digest() != digest:

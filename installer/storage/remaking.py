@@ -15,7 +15,6 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
-from sealift import difference as differences
 from sealift.content import Chunks
 from sealift.difference import Inflated, Patch
 from sealift.durable import TEMPORARY, storing
@@ -28,8 +27,8 @@ FRAME = 1 << 20
 """Bytes of content in a frame for the store at most, but for a single chunk that is larger."""
 _NAME = f"{TEMPORARY}remade."
 
-Fetch = Callable[[Patch], bytes]
-"""Reads a frame from the bundle, and checks its digest."""
+Fetch = Callable[[Patch, bytes], bytes]
+"""Reads a frame from the bundle, checks its digest, and gives its content against a reference."""
 
 
 class Remade(NamedTuple):
@@ -85,20 +84,24 @@ class Aside:
 
 
 def space(parts: Iterable[Patch | Inflated]) -> int:
-    """Bytes that the disk must have for what recipes make, at the least.
+    """Bytes that the disk must have for what recipes make, nearly.
 
-    Deflated members lie in the store as large as they are, since nothing compresses them further. While a program
-    makes one, its content and what comes out lie there too.
+    Deflated members lie in the store as large as they are, since nothing compresses them further, and once more in
+    the worker's file until they are there. While a program makes one, its content and what comes out lie there too.
     """
-    recipes = [part for part in parts if isinstance(part, Inflated)]
-    kept = sum(max(0, part.recipe.deflated - part.recipe.dropped) for part in recipes)
-    meanwhile = (
-        piece[0] + piece[1]
-        for part in recipes
-        for piece in part.recipe.pieces
-        if len(piece) == 3 and isinstance(part.ways[piece[2]], Rebuilder)
-    )
-    return kept + max(meanwhile, default=0)
+    kept = most = 0
+    for part in parts:
+        if not isinstance(part, Inflated):
+            continue
+        own = max(0, part.recipe.deflated - part.recipe.dropped)
+        meanwhile = (
+            piece[0] + piece[1]
+            for piece in part.recipe.pieces
+            if len(piece) == 3 and isinstance(part.ways[piece[2]], Rebuilder)
+        )
+        most = max(most, kept + max(meanwhile, default=0), kept + 2 * own)
+        kept += own
+    return most
 
 
 def sweep_rooms(folder: Path) -> None:
@@ -153,7 +156,7 @@ def _material(task: Inflated, sizes: Sequence[Sequence[int]], reader: Chunks, fe
     old = OldMaterial(source, recipe.old)
     for patch in task.patches:
         reference = old.window(*patch.window) if patch.window else b""
-        yield differences.content_of(patch, fetch(patch), reference)
+        yield fetch(patch, reference)
 
 
 def _checked(

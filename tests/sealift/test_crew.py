@@ -43,6 +43,18 @@ def test_every_task_is_answered(count: int, ahead: int) -> None:
         assert list(crew.run(iter(()))) == []
 
 
+def test_a_few_tasks_are_for_as_many_workers() -> None:
+    """Nobody is handed a second task while somebody has none."""
+
+    def who(channel: Channel) -> None:
+        while True:
+            channel.receive()
+            channel.send(os.getpid())
+
+    with Crew(3, who) as crew:
+        assert len(set(crew.run(iter(range(3)), ahead=2))) == 3
+
+
 @pytest.mark.parametrize("count", [1, 3])
 @pytest.mark.parametrize("most", [1, 4, 200])
 def test_answers_come_in_the_order_of_their_tasks(count: int, most: int) -> None:

@@ -7,13 +7,14 @@ import json
 import time
 from pathlib import Path
 
+import msgspec
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from sealift.errors import IntegrityError, MalformedError
 from sealift.listing import ListingBlob, Writer
-from sealift.tree import Entry, Order, checked, entries, position, side_by_side
+from sealift.tree import Entry, Gate, Order, checked, entries, position, side_by_side
 
 CHUNK = "ab" * 32
 OTHER = "cd" * 32
@@ -289,3 +290,20 @@ def test_an_artifact_is_named_by_its_content_alone(tmp_path: Path) -> None:
     line = b'{"path":"a","type":"file","mode":"0644"}'
     _, _, digest = tree(tmp_path, [line])
     assert digest == hashlib.sha256(b'{"format":1,"type":"tree"}\n' + line + b"\n").hexdigest()
+
+
+@pytest.mark.parametrize(
+    ("first", "second", "match"),
+    [
+        ("b", "a", "out of order"),
+        ("a", "a", "twice"),
+        ("A", "a", "other letter case"),
+        ("a", "b/c", "no folder"),
+    ],
+)
+def test_a_line_that_was_admitted_before_must_stand_where_it_may(first: str, second: str, match: str) -> None:
+    """Of a line of a tree that was admitted, only its own rules are not checked again."""
+    gate = Gate()
+    gate.new(msgspec.json.encode(Entry(first, "file", "0644")))
+    with pytest.raises(MalformedError, match=match):
+        gate.known(msgspec.json.encode(Entry(second, "file", "0644")))
