@@ -146,7 +146,9 @@ class Prover:
         return whole and place == unit.deflated
 
     def _zlib(self, unit: Unit) -> Way | None:
+        levels = _levels(self._file.read(0, 10)) if not unit.start else range(1, 10)
         others = [way for way in self._programs.ways if way not in self._fitted and self._misses < MISSES]
+        others = [way for way in others if way.level in levels]
         for way in chain(tuple(self._fitted), self._promising(unit, others)):
             if self._fits(unit, way):
                 if way in self._fitted:
@@ -192,3 +194,14 @@ class Prover:
             return False
         out = deflater.flush()
         return made + len(out) == unit.deflated and out == self._file.read(unit.body + made, len(out))
+
+
+def _levels(header: bytes) -> Sequence[int]:
+    """The levels that the header of a gzip file lets expect (RFC 1952, 2.3.1, XFL).
+
+    zlib, GNU gzip and pigz, which name Unix as their system, say whether it was the best level, the fastest or another.
+    Libraries of other languages name none, and what they say of the level means nothing.
+    """
+    if header[:2] != b"\x1f\x8b" or header[9:] != b"\3":
+        return range(1, 10)
+    return {0: range(2, 9), 2: (9,), 4: (1,)}.get(header[8], range(1, 10))

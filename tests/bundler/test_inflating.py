@@ -23,6 +23,7 @@ from bundler.archives.inside import Asked, parcel
 from bundler.archives.proving import MISSES, WAYS, Programs, Proof, Prover
 from bundler.coding.coding import Coded, Coder
 from sealift.content import Chunks, Content
+from sealift.deflating import Way
 from sealift.difference import REFERENCE_MAX, REFERENCE_MIN, Patch, content_of
 from sealift.errors import IntegrityError
 from sealift.making import OldMaterial, make
@@ -383,6 +384,19 @@ def test_proving_gives_up_on_an_archive_of_another_library() -> None:
     fine = zipped([Packed(name="a", content=prose(1, 3000))])
     proof = Prover(stretch(fine), Programs()).way((units(stretch(fine)) or ())[0])
     assert proof == Proof(WAYS[0], 3000)
+
+
+@pytest.mark.parametrize(
+    ("level", "said", "system", "proved"),
+    [(6, 0, 3, True), (9, 2, 3, True), (1, 4, 3, True), (1, 0, 3, False), (1, 0, 255, True), (1, 7, 3, True)],
+)
+def test_what_a_gzip_file_says_of_its_level_is_believed(level: int, said: int, system: int, proved: bool) -> None:
+    """Where zlib or GNU gzip wrote the header, other levels are not tried; what others say is not asked."""
+    content = bytearray(gzipped(prose(1, 200_000), level=level))
+    content[8:10] = said, system
+    unit = (units(stretch(bytes(content))) or ())[0]
+    found = Prover(stretch(bytes(content)), Programs()).way(unit)
+    assert found == (Proof(Way(level, 8, 0, 15), 200_000) if proved else None)
 
 
 @pytest.mark.parametrize(("step", "travels"), [(1, True), (2, False)], ids=["one run", "many runs"])

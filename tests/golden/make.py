@@ -193,7 +193,7 @@ def make(out: Path) -> None:
             [Reference(name="shop", version="1.1.0")],
             Depot(base / "depot"),
             out / "shop-1.1.0-since-1.0.0.sealift",
-            effort=Effort(level=3, threads=2),
+            effort=Effort(level=3, threads=2, difference_level=9),
             signer_for=lambda _: online,
             times=Times(now=SIGNED, published=PUBLISHED, epoch=EPOCH),
             progress=Silent(),
