@@ -22,9 +22,9 @@ from sealift.durable import locked, make_folder
 from sealift.errors import IntegrityError, SourceError, UsageError
 from sealift.names import visible
 from sealift.progress import Progress, Silent
+from sealift.wire.failure import RESUMES
 
 from .network.cache import Fetched, Part, kept
-from .network.web import RESUMES
 
 WORKERS = 16
 """Objects at once."""

@@ -34,7 +34,7 @@ from .records.folder import STORE
 from .records.site import Site
 from .records.state import Admitted, State, fallen_versions
 from .storage.rebuilding import bases_of, rebuild
-from .storage.store import SPARE, Store
+from .storage.store import Store
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -186,12 +186,7 @@ def _check_room(bundle: Reader, opened: Opened, store: Store) -> None:
             if path.stat().st_size == length:
                 continue
         missing += length
-    free = store.free()
-    if missing and free < missing + SPARE:
-        raise StoreError(
-            f"{store.folder}: {missing + SPARE:,} bytes are needed for {bundle.path.name}, and {free:,} are free",
-            hint="make room (sealift-install gc removes what no environment uses), then import it again",
-        )
+    store.require(missing, bundle.path.name)
 
 
 def _keep_listings(bundle: Reader, content: Content, store: Store) -> None:

@@ -1,36 +1,23 @@
-"""The deployment: plan (pure) → journal → stage → switch → health → commit → ledger.
-
-Every step that changes something is in the journal before it is taken. What fails or is killed before
-the commit is returned to the former release, by this run or by the next; what was committed is finished.
-"""
+"""The deployment: plan (pure) → journal → stage → switch → health → commit → ledger; `returning` has what undoes it."""
 
 from __future__ import annotations
 
 import contextlib
 import secrets
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 
-import msgspec
+from sealift.errors import DeployError, PolicyError, SealiftError, StoreError, UsageError
 
-from sealift.errors import DeployError, PolicyError, SealiftError, StoreError, StrandedError, UsageError
-
-from .deployments import Deployed, Journal, Phase, State
+from .deployments import Deployed, Journal, State
 from .environments.environment import Environment
 from .health import unhealthy
 from .hooking import run_hooks, variables
 from .masking import Masks
-from .outlook import Outlook
 from .planning import Plan
+from .returning import Returning, masks_of
 from .storage.deployable import Deployable
-from .target import Prunable, Repairable, Staged, Target
-
-_EVENTS = {"apply": "deployed", "rollback": "rolled-back", "remove": "undeployed"}
-_AGAIN = {
-    "apply": "apply again",
-    "rollback": "roll back again, or apply another version",
-    "remove": "remove it again",
-}
+from .target import Repairable, Staged, Target
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -65,13 +52,7 @@ def _again(state: State, current: Deployed) -> Environment:
     return replace(declared, version=current.version, source=state.source or declared.source, expires=state.expires)
 
 
-def _masks(journal: Journal, known: Mapping[str, str] | None = None) -> Masks:
-    """The masks of what an operation deploys and of what served before, with the secrets that were filled in."""
-    former = journal.before.current
-    return Masks(journal.goal.declared if known is None else None, former.declared if former else None, known=known)
-
-
-class Installation(Outlook):
+class Installation(Returning):
     """A site's environments, and what changes them."""
 
     def apply(self, environment: Environment) -> Outcome:
@@ -92,44 +73,6 @@ class Installation(Outlook):
         """
         return self._operate(name, lambda: self.plan_rollback(name, locked=True))
 
-    def recover(self, name: str) -> str | None:
-        """Finish or undo what a killed operation left, the lock being held; say what was done.
-
-        Raises:
-            StrandedError: the former release could not be returned.
-        """
-        self.deployments.sweep(name)
-        journal = self.deployments.journal(name)
-        if journal is None:
-            return None
-        goal = journal.goal
-        if journal.phase == "committing" and self._serves(journal):
-            self._finish(journal)
-            done = f"found the {journal.noun} of {goal.label} checked but not recorded, and finished it"
-        else:
-            if journal.phase != "staging":
-                targets = self.targets(goal.declared, journal.operation)
-                if failed := _returned(journal, targets):
-                    masks = _masks(journal)
-                    raise self._stranded(journal, "it was interrupted", [masks.of(each) for each in failed])
-            self.deployments.end_journal(name)
-            former = journal.before.current
-            done = (
-                f"found the {journal.noun} of {goal.label} interrupted while {journal.phase}, "
-                f"and undid it: {former.label if former else 'nothing'} serves"
-            )
-        self.site.record(
-            "recovered", {"environment": name, "operation": journal.operation, "what": done}, self._clock()
-        )
-        return done
-
-    def _serves(self, journal: Journal) -> bool:
-        """Whether all its targets are as it leaves them: not so where a disk that failed kept it from the record."""
-        wanted = journal.after.current.identity if journal.after.current else None
-        with contextlib.suppress(UsageError):
-            return all(target.current() == wanted for target in self.targets(journal.goal.declared))
-        return False
-
     def remove(self, name: str) -> Removed:
         """Let nothing of an environment serve any more, and forget it; raises as `apply`.
 
@@ -148,16 +91,19 @@ class Installation(Outlook):
             composed = self._composed(state.current.declared)
             self._check_apart(name, composed, hint="apply one of them with a place of its own first, then remove it")
             targets = [target for _, target in composed]
+            masks = Masks(state.current.declared)
+            with masks.upon():
+                served = tuple(target.current() for target in targets)
             journal = Journal(
                 operation=secrets.token_hex(8),
                 action="remove",
                 phase="switching",
                 before=state,
                 after=State(environment=name),
-                served=tuple(target.current() for target in targets),
+                served=served,
             )
             self.deployments.keep_journal(journal)
-            with self._failing(journal, targets, _masks(journal)):
+            with self._failing(journal, targets, masks):
                 for target in reversed(targets):
                     if target.current() is not None:
                         target.activate(None)
@@ -223,7 +169,7 @@ class Installation(Outlook):
         targets = self.targets(plan.environment, journal.operation)
         self.deployments.keep_journal(journal)
         goal = journal.goal
-        masks = _masks(journal, plan.filling.secrets)
+        masks = masks_of(journal, plan.filling.secrets)
         with self._failing(journal, targets, masks):
             deployable = replace(
                 self._deployable(plan.admitted), filled=plan.filling.files, variant=goal.variant, revision=goal.revision
@@ -249,11 +195,6 @@ class Installation(Outlook):
             ) from error
         return staged
 
-    def _advance(self, journal: Journal, phase: Phase) -> Journal:
-        journal = msgspec.structs.replace(journal, phase=phase)
-        self.deployments.keep_journal(journal)
-        return journal
-
     def _stage(self, plan: Plan, deployable: Deployable, targets: Sequence[Target]) -> list[Staged]:
         former = self._former(plan.before)
         total = sum(artifact.bytes for artifact in deployable.release.artifacts)
@@ -277,96 +218,3 @@ class Installation(Outlook):
         with contextlib.suppress(SealiftError):
             return replace(self._deployable(admitted), variant=before.current.variant, revision=before.current.revision)
         return None
-
-    @contextlib.contextmanager
-    def _failing(self, journal: Journal, targets: Sequence[Target], masks: Masks) -> Iterator[None]:
-        """Undo what was begun when anything fails, Ctrl-C included, and record it."""
-        try:
-            yield
-        except BaseException as error:
-            failed = _returned(journal, targets) if journal.phase == "switching" else []
-            if isinstance(error, SealiftError):
-                masks.over(error)
-                reason = error.message
-            else:
-                reason = "it was interrupted" if isinstance(error, KeyboardInterrupt) else masks.of(repr(error))
-            if failed:
-                raise self._stranded(journal, reason, [masks.of(each) for each in failed]) from error
-            former = journal.before.current
-            serving = f"{former.label} serves" if former else "nothing was deployed before, and nothing serves"
-            with contextlib.suppress(StoreError):  # then the journal stays, and the next command records it
-                self._note("returned", journal, {"reason": reason})
-                self.deployments.end_journal(journal.after.environment)
-            if isinstance(error, DeployError):
-                again = _AGAIN[journal.action]
-                raise DeployError(f"{error.message}", hint=f"{serving}; mend the cause, then {again}") from error
-            raise
-
-    def _stranded(self, journal: Journal, reason: str, failed: Sequence[str]) -> StrandedError:
-        """The error of a return that failed; the journal stays, so that the next command tries again."""
-        with contextlib.suppress(StoreError):
-            self._note("stranded", journal, {"reason": reason, "failed": list(failed)})
-        return StrandedError(
-            f"the deployment failed ({reason}) and could not be returned: " + "; ".join(failed),
-            hint="mend what is named, then run the same command again: it returns the former release first",
-        )
-
-    def _finish(self, journal: Journal) -> None:
-        """Record a checked deployment, or a removal; may be repeated."""
-        name = journal.after.environment
-        if journal.action == "remove":
-            for target in self.targets(journal.goal.declared):
-                if isinstance(target, Prunable):
-                    target.prune(())
-        else:
-            self.deployments.keep_state(journal.after)
-        if not self._recorded(journal.operation):
-            self._note(_EVENTS[journal.action], journal, {})
-        if journal.action == "remove":
-            self.deployments.remove(name)
-        else:
-            self.deployments.end_journal(name)
-
-    def _recorded(self, operation: str) -> bool:
-        return any(
-            entry.detail.get("operation") == operation and entry.event in _EVENTS.values()
-            for entry in self.site.ledger.read()
-        )
-
-    def _note(self, event: str, journal: Journal, more: Mapping[str, object]) -> None:
-        goal, former = journal.goal, journal.before.current
-        unsafe = [
-            f"targets[{number}] ({target.kind})"
-            for number, target in enumerate(goal.declared.targets)
-            if target.without_tls
-        ]
-        self.site.record(
-            event,
-            {
-                "environment": journal.after.environment,
-                "operation": journal.operation,
-                "action": journal.action,
-                "release": goal.label,
-                "manifest": goal.manifest,
-                "former": former.label if former else None,
-                **({"unsafe_http": unsafe} if unsafe else {}),
-                **more,
-            },
-            self._clock(),
-        )
-
-
-def _returned(journal: Journal, targets: Sequence[Target]) -> list[str]:
-    """Let what served before serve again at every target; why some refuse, in words that are not masked yet.
-
-    Nothing is asked for before that: a secret may be long in coming, and meanwhile the wrong release serves.
-    """
-    failed = []
-    for target, identity in reversed(list(zip(targets, journal.served, strict=True))):
-        try:
-            if target.current() != identity:
-                target.activate(identity)
-        except Exception as error:  # the others are returned all the same
-            why = error.message if isinstance(error, SealiftError) else repr(error)
-            failed.append(f"{target.place} should serve {identity or 'nothing'}: {why}")
-    return failed

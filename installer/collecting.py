@@ -6,12 +6,14 @@ import os
 from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import datetime
+from functools import cache
 from pathlib import Path
 
 import msgspec
 
 from sealift.durable import storing
 from sealift.errors import StoreError
+from sealift.manifest import Part
 from sealift.progress import Progress, Silent
 
 from .applying import Installation
@@ -23,7 +25,8 @@ from .records.state import Admitted
 from .storage.remaking import sweep_rooms
 from .storage.repacking import Wasteful, fitting, repack, wasteful
 from .storage.store import Store
-from .target import Prunable
+
+_Needs = Callable[[tuple[Admitted, ...]], set[Path]]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -66,13 +69,14 @@ def collect(
         stay = _stay(site.state.admitted, keep, used)
         gone = tuple(each for each in site.state.admitted if each not in stay)
         store = Store(site.store)
-        needed = _needed(store, stay)
+        needs = _needs(store)
+        needed = needs(stay)
         unneeded = [path for path in _files(site.store) if path not in needed]
         size = sum(path.stat().st_size for path in unneeded)
         folders = 0
         if not dry_run:
             sweep_rooms(store.folder)
-            _remove_orphans(store, site.state.admitted, unneeded)  # first: a full disk needs room to record the rest
+            _remove_orphans(needs(site.state.admitted), unneeded)  # first: a full disk needs room to record the rest
             if gone:
                 noted = event("removed", {"releases": [each.label for each in gone]}, clock())
                 site.commit(msgspec.structs.replace(site.state, admitted=stay), [noted])
@@ -84,7 +88,7 @@ def collect(
         if not dry_run:
             waste = fitting(store, waste)
             if waste:
-                _repack(site, store, waste, clock(), progress or Silent())
+                _repack(site, store, waste, clock(), progress or Silent(), needs)
     return Collected(
         releases=tuple(each.label for each in gone),
         files=len(unneeded),
@@ -95,11 +99,11 @@ def collect(
     )
 
 
-def _repack(site: Site, store: Store, waste: list[Wasteful], now: datetime, progress: Progress) -> None:
+def _repack(site: Site, store: Store, waste: list[Wasteful], now: datetime, progress: Progress, needs: _Needs) -> None:
     admitted = repack(store, site.state.admitted, waste, progress)
     noted = event("packed-anew", {"packs": sorted(each.pack.sha256 for each in waste)}, now)
     site.commit(msgspec.structs.replace(site.state, admitted=admitted), [noted])
-    _remove_orphans(store, admitted, _files(site.store))
+    _remove_orphans(needs(admitted), _files(site.store))
 
 
 def _check_known(site: Site, used: set[tuple[str, str]]) -> None:
@@ -112,11 +116,10 @@ def _check_known(site: Site, used: set[tuple[str, str]]) -> None:
         )
 
 
-def _remove_orphans(store: Store, admitted: tuple[Admitted, ...], files: list[Path]) -> None:
-    """Remove those of `files` that none of the releases needs."""
-    held = _needed(store, admitted)
+def _remove_orphans(needed: set[Path], files: list[Path]) -> None:
+    """Remove those of `files` that are not needed."""
     for path in files:
-        if path not in held:
+        if path not in needed:
             with storing(path):
                 path.unlink()
 
@@ -145,8 +148,14 @@ def _stay(admitted: tuple[Admitted, ...], keep: int, used: set[tuple[str, str]])
     return tuple(each for each in admitted if (each.name, each.version) in kept | used)
 
 
-def _needed(store: Store, stay: tuple[Admitted, ...]) -> set[Path]:
-    return {path for each in stay for path, _ in store.files_of(each.part)}
+def _needs(store: Store) -> _Needs:
+    """Which files of the store releases need; each release's manifest is read once."""
+
+    @cache
+    def of(part: Part) -> tuple[Path, ...]:
+        return tuple(path for path, _ in store.files_of(part))
+
+    return lambda admitted: {path for each in admitted for path in of(each.part)}
 
 
 def _files(store: Path) -> list[Path]:
@@ -165,6 +174,5 @@ def _prune(installation: Installation) -> int:
     removed = 0
     for state in states:
         if state.current and not deployments.journal(state.environment):
-            targets = installation.targets(state.current.declared)
-            removed += sum(target.prune(keep) for target in targets if isinstance(target, Prunable))
+            removed += installation.prune(state.current.declared, keep)
     return removed

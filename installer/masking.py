@@ -8,6 +8,7 @@ a journal, a program of the site. Such words are often cut, so a piece of a secr
 from __future__ import annotations
 
 import base64
+import contextlib
 import json
 from collections.abc import Iterator, Mapping
 from functools import cached_property
@@ -55,6 +56,15 @@ class Masks:
         """Mask what an error says, and its hint."""
         error.message = self.of(error.message)
         error.hint = self.of(error.hint) if error.hint else None
+
+    @contextlib.contextmanager
+    def upon(self) -> Iterator[None]:
+        """Mask what is raised meanwhile."""
+        try:
+            yield
+        except SealiftError as error:
+            self.over(error)
+            raise
 
 
 def _forms(secret: str) -> set[str]:

@@ -156,7 +156,7 @@ class Outlook:
         )
         masks = Masks(before.current.declared if before.current else None, known=filling.secrets)
         seen = self._seen(composed, None if refused else deployable, masks, deep=self._deep)
-        return plan_apply(environment, before, self.site.state, seen, self._clock(), filling, rules)
+        return plan_apply(environment, admitted, aim, before, seen, filling, rules)
 
     def _check_apart(self, own: str, composed: Composed, *, held: Collection[str] = (), hint: str = "") -> None:
         """Refuse places of `own` that another environment is deployed to as well, where they cannot share them.
@@ -197,7 +197,7 @@ class Outlook:
         composed = self._composed(previous.declared)
         self._check_apart(name, composed, held=self._places(name))
         seen = self._seen(composed, None, Masks(before.current.declared, known=filling.secrets))
-        return plan_rollback(before, self.site.state, seen, self._clock(), filling, rules)
+        return plan_rollback(before, previous, admitted, seen, self._clock(), filling, rules)
 
     def _judge(
         self, environment: Environment, admitted: Admitted, action: Literal["apply", "rollback"], before: State

@@ -183,10 +183,10 @@ def _targets(declared: Mapping[str, Any]) -> set[bytes]:
 
 def plan_apply(
     environment: Environment,
+    admitted: Admitted,
+    deployed: Deployed,
     before: State,
-    site: SiteState,
     seen: Sequence[Sight],
-    now: datetime,
     filling: Filling = NOTHING,
     rules: tuple[Verdict, ...] = NO_RULES,
 ) -> Plan:
@@ -194,19 +194,13 @@ def plan_apply(
 
     Args:
         environment: what is declared.
+        admitted: the release of it (`wanted`).
+        deployed: what it leads to (`goal`).
         before: what it runs.
-        site: what the site admitted.
         seen: what is seen at each of the declared targets.
-        now: the time of the deployment.
         filling: what its values make of the release's templates.
         rules: what its policy says.
-
-    Raises:
-        UsageError: the release was not admitted.
     """
-    admitted = wanted(environment, site)
-    deployed = goal(environment, admitted, before, filling, now)
-    steps = _steps(deployed, seen)
     serving = before.current
     again = serving is not None and serving.identity == deployed.identity
     after = State(
@@ -222,7 +216,7 @@ def plan_apply(
         admitted=admitted,
         before=before,
         after=after,
-        steps=steps,
+        steps=_steps(deployed, seen),
         rules=rules,
         filling=filling,
     )
@@ -230,7 +224,8 @@ def plan_apply(
 
 def plan_rollback(
     before: State,
-    site: SiteState,
+    previous: Deployed,
+    admitted: Admitted,
     seen: Sequence[Sight],
     now: datetime,
     filling: Filling = NOTHING,
@@ -238,10 +233,15 @@ def plan_rollback(
 ) -> Plan:
     """What returns the environment to the release that served before.
 
-    Raises:
-        UsageError: there is none, or the site no longer holds it.
+    Args:
+        before: what it runs.
+        previous: what it returns to, and
+        admitted: the release of that (both `former`).
+        seen: what is seen at each of its targets.
+        now: the time of the return.
+        filling: what its values make of the release's templates now.
+        rules: what the policy of what serves says.
     """
-    previous, admitted = former(before, site)
     environment = previous.declared
     deployed = Deployed(
         release=previous.release,

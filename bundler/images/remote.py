@@ -20,10 +20,10 @@ from sealift.oci.names import Name, fallback_tag, hex_of
 from sealift.oci.registry import Registry
 from sealift.oci.session import Again, Session, Terms
 from sealift.patience import Patience
+from sealift.wire.wire import Wire
 
 from ..network.cache import Part
 from .shed import Shed
-from .wire import Wire
 
 WORKERS = 4
 """Requests at once."""

@@ -28,9 +28,10 @@ from sealift.durable import locked, make_folder
 from sealift.errors import IntegrityError, SourceError
 from sealift.patience import Patience
 from sealift.progress import Progress
+from sealift.wire.failure import RESUMES
 
 from .cache import PIECE, Fetched, Part, kept
-from .web import RESUMES, Again, answer, check_url, redacted, retry_after, understood, validator
+from .web import Again, answer, check_url, redacted, retry_after, understood, validator
 
 if TYPE_CHECKING:
     from .line import Line

@@ -22,7 +22,7 @@ from urllib3.util import parse_url
 from sealift.errors import UsageError
 from sealift.names import visible
 
-from .connections import manager, tls_context
+from .connections import OPENER
 
 CONNECTIONS = 8
 """Requests to one host at once, and connections that are kept to it."""
@@ -127,8 +127,8 @@ class Line:
         with self._lock:
             if origin not in self._pools:
                 if origin.scheme == "https" and self._context is None:
-                    self._context = tls_context()
-                self._pools[origin] = manager(url, context=self._context, connections=self._connections)
+                    self._context = OPENER.context()
+                self._pools[origin] = OPENER.pools(url, context=self._context, connections=self._connections)
             return self._pools[origin]
 
     def headers(self, url: str) -> dict[str, str]:

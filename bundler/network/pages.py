@@ -70,7 +70,7 @@ def _ask(url: str, line: Line, patience: Patience, limit: int, accept: str) -> P
             if status != 200:
                 raise SourceError(f"{shown}: the server answers {status}", hint=_HINT)
             content = bytearray()
-            while piece := response.read(_PIECE, decode_content=True):
+            while piece := response.read1(_PIECE, decode_content=True):
                 content += piece
                 if len(content) > limit:
                     raise SourceError(f"{shown} is longer than {limit} bytes", hint="ask another server")

@@ -10,35 +10,25 @@ from __future__ import annotations
 
 import contextlib
 import re
-import ssl
 from collections.abc import Iterator, Mapping
 from email.utils import parsedate_to_datetime
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING
 from urllib.parse import urljoin
 
 import urllib3
-from urllib3.exceptions import (
-    HTTPError,
-    LocationValueError,
-    NameResolutionError,
-    NewConnectionError,
-    ProtocolError,
-    ProxyError,
-    SSLError,
-)
-from urllib3.exceptions import TimeoutError as LateError
+from urllib3.exceptions import HTTPError, LocationValueError
 from urllib3.util import Timeout, parse_url
 
 from sealift.errors import SealiftError, SourceError, UsageError
 from sealift.names import visible
+from sealift.wire.failure import meaning
 
-from .connections import manager
+from .connections import OPENER
 
 if TYPE_CHECKING:
     from .line import Line
 
 REDIRECTS = 5
-RESUMES = "run the same command again: it resumes where the server allows"
 
 _ETAG = re.compile(r'"[\x21\x23-\x7e]{0,500}"')
 _DATE = re.compile(r"[A-Za-z0-9 ,:+-]{16,64}")
@@ -115,7 +105,7 @@ def answer(
     """
     here = url
     for _ in range(REDIRECTS + 1):
-        with contextlib.nullcontext(line.pools(here)) if line else manager(here) as pools:
+        with contextlib.nullcontext(line.pools(here)) if line else OPENER.pools(here) as pools:
             said = {**headers, **line.headers(here)} if line else headers
             response = pools.request(
                 "GET", here, headers=said, redirect=False, retries=False, timeout=timeout, preload_content=False
@@ -144,43 +134,6 @@ def _next(here: str, location: str) -> str:
     if parse_url(here).scheme == "https" and parse_url(there).scheme != "https":
         raise SourceError(f"{redacted(here)} redirects to {redacted(there)}, from https to http: not followed")
     return there
-
-
-class Failure(NamedTuple):
-    """What a failure of the line means."""
-
-    reason: str
-    """A part of a sentence; urllib3's own words may hold the query, so they are not repeated."""
-    hint: str | None = None
-    lasting: bool = False
-    """Whether another attempt would meet the same."""
-
-
-def meaning(error: HTTPError) -> Failure:
-    """What a failure of the line means."""
-    cause = error.args[-1] if error.args else None
-    if isinstance(error, ProxyError):
-        cause = error.original_error
-        if not isinstance(cause, SSLError):
-            return Failure("the proxy does not connect", "check HTTP_PROXY and HTTPS_PROXY")
-        cause = cause.args[-1] if cause.args else None
-    if isinstance(cause, ssl.SSLCertVerificationError):
-        return Failure(
-            f"the certificate is not trusted: {visible(cause.verify_message)}",
-            "if the server's authority is your own, name its certificate in SEALIFT_CA_FILE",
-            lasting=True,
-        )
-    if isinstance(error, LocationValueError):
-        return Failure("this address cannot be used", "check the name of the host", lasting=True)
-    if isinstance(error, NameResolutionError):
-        return Failure("the host's name is not known", "check the name and the network")
-    if isinstance(error, NewConnectionError):
-        return Failure("no connection to the host", "check the name and the network")
-    if isinstance(error, LateError):
-        return Failure("the server does not answer in time", RESUMES)
-    if isinstance(error, (ProtocolError, SSLError)):
-        return Failure("the connection broke off", RESUMES)
-    return Failure(f"the answer cannot be understood ({type(error).__name__})", lasting=True)
 
 
 def understood(error: HTTPError, shown: str) -> Again | SourceError:

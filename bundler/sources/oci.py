@@ -280,12 +280,13 @@ def _wish(asked: _Want) -> Wish:
 def _origin(asked: _Want, workshop: Workshop, kept: Shed) -> Iterator[Origin]:
     if asked.local is None:
         from sealift.patience import Patience
+        from sealift.wire.wire import Wire
 
         from ..images.remote import WORKERS, Remote
-        from ..images.wire import Wire
+        from ..network.connections import OPENER
 
         patience = Patience()
-        wire = Wire(os.environ, patience, connections=WORKERS)
+        wire = Wire(OPENER, os.environ, patience, connections=WORKERS)
         remote = Remote(
             asked.name, kept, wire, unsafe_http=asked.unsafe_http, token_host=asked.token_host, patience=patience
         )

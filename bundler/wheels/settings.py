@@ -21,7 +21,7 @@ from pathlib import Path
 from sealift.errors import SourceError, UsageError
 from sealift.names import visible
 
-from ..network.connections import CA_VARIABLES, tls_context
+from ..network.connections import CA_VARIABLES, OPENER
 from ..network.line import Line, Place, netrc_headers, origin_of, split_credentials
 from ..network.web import check_url
 
@@ -63,7 +63,7 @@ class Access:
                     capath=self.cert if folder else None, cafile=None if folder else self.cert
                 )
             else:
-                context = tls_context()
+                context = OPENER.context()
             if self.client_cert:
                 context.load_cert_chain(self.client_cert)
         except OSError as error:

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-import msgspec
-
 from sealift.content import Content
-from sealift.index import Frame, runs
+from sealift.index import Frame
 from sealift.listing import Blob
 from sealift.manifest import Part
+
+from .numbering import Numbering
 
 
 class Inventory:
@@ -43,14 +43,10 @@ class Inventory:
             new: the new frames, whose packs are counted from 0.
             blobs: their packs.
         """
-        packs: dict[str, tuple[int, Blob]] = {}
-        for blob in (*(self._known[key][0] for key in self._pieces), *blobs):
-            packs.setdefault(blob.sha256, (len(packs), blob))
-        frames = [msgspec.structs.replace(each, pack=packs[blobs[each.pack].sha256][0]) for each in new]
+        numbering = Numbering((*(self._known[key][0] for key in self._pieces), *blobs))
+        frames = [numbering.line(each, blobs[each.pack]) for each in new]
         for key, pieces in self._pieces.items():
             pack, frame = self._known[key]
-            frames.append(
-                msgspec.structs.replace(frame, pack=packs[pack.sha256][0], chunks=runs(sorted(pieces), frame.size))
-            )
+            frames.append(numbering.line(frame, pack, pieces))
         frames.sort(key=lambda frame: min(frame.numbers()))
-        return tuple(blob for _, blob in packs.values()), frames
+        return numbering.packs, frames

@@ -37,7 +37,7 @@ from sealift.progress import Progress
 from ..records.state import Admitted, State
 from .inventory import Inventory
 from .packs import Packs
-from .remaking import Aside, Remade, remake
+from .remaking import Aside, Remade, remake, space
 from .store import Store
 from .trees import rebuild_trees
 
@@ -153,6 +153,7 @@ def rebuild(
     brought = list(
         differences.checked(compressed, index, content.part.packs, lengths, held, [old.sizes for old in olds])
     )
+    store.require(space(brought), bundle.path.name)
     packs = Packs(store)
     progress.start(f"rebuilding {content.release.label}", sum(map(_size, brought)))
     frames = Inventory(olds, [each.part for each in bases])

@@ -11,7 +11,7 @@ import contextlib
 import hashlib
 import os
 import shutil
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
@@ -20,6 +20,7 @@ from sealift.difference import Inflated, Patch
 from sealift.durable import TEMPORARY, storing
 from sealift.errors import IntegrityError
 from sealift.making import OldMaterial, make
+from sealift.rebuilder import Rebuilder
 from sealift.stretch import Stretch
 
 FRAME = 1 << 20
@@ -80,6 +81,23 @@ class Aside:
                 for each in made:
                     yield frames.read(each.length), each
             place.unlink()
+
+
+def space(parts: Iterable[Patch | Inflated]) -> int:
+    """Bytes that the disk must have for what recipes make, at the least.
+
+    Deflated members lie in the store as large as they are, since nothing compresses them further. While a program
+    makes one, its content and what comes out lie there too.
+    """
+    recipes = [part for part in parts if isinstance(part, Inflated)]
+    kept = sum(max(0, part.recipe.deflated - part.recipe.dropped) for part in recipes)
+    meanwhile = (
+        piece[0] + piece[1]
+        for part in recipes
+        for piece in part.recipe.pieces
+        if len(piece) == 3 and isinstance(part.ways[piece[2]], Rebuilder)
+    )
+    return kept + max(meanwhile, default=0)
 
 
 def sweep_rooms(folder: Path) -> None:

@@ -20,13 +20,14 @@ from sealift import index as indexes
 from sealift.content import content_of, sealed_of
 from sealift.durable import storing, sync_folder, write_file
 from sealift.frame import seal
-from sealift.index import HOLE, Frame, runs
+from sealift.index import HOLE, Frame
 from sealift.listing import Blob, packed, sound
 from sealift.manifest import Part
 from sealift.progress import Progress
 
 from ..records.folder import STORE
 from ..records.state import Admitted
+from .numbering import Numbering
 from .packs import Packs
 from .rebuilding import LEVEL
 from .store import SPARE, Store
@@ -193,23 +194,20 @@ def _told(
 ) -> Part:
     """A part whose index names where everything lies now."""
     content = store.content(part)
-    packs: dict[str, tuple[int, Blob]] = {}
+    numbering = Numbering()
     frames = []
     for _, frame in content.frames:
         pack = part.packs[frame.pack]
         if (move := moved.get((pack.sha256, frame.offset))) is None:
-            there = frame
+            frames.append(numbering.line(frame, pack))
         else:
             there = new[move.number]
-            pack = blobs[there.pack]
-            pieces = sorted((move.start(start), size, number) for start, size, number in _pieces(frame, content.sizes))
-            there = msgspec.structs.replace(there, chunks=runs(pieces, there.size))
-        number, _ = packs.setdefault(pack.sha256, (len(packs), pack))
-        frames.append(msgspec.structs.replace(there, pack=number))
+            pieces = ((move.start(start), size, number) for start, size, number in _pieces(frame, content.sizes))
+            frames.append(numbering.line(there, blobs[there.pack], pieces))
     file, own, _ = packed(indexes.KIND, (msgspec.json.encode(frame) for frame in frames))
     if not sound(store.index(own), own):
         write_file(store.index(own), file)
-    return msgspec.structs.replace(part, index=own, packs=tuple(blob for _, blob in packs.values()))
+    return msgspec.structs.replace(part, index=own, packs=numbering.packs)
 
 
 def _pieces(frame: Frame, sizes: Sequence[int]) -> Iterator[tuple[int, int, int]]:

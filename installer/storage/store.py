@@ -18,7 +18,7 @@ from sealift import tree as trees
 from sealift.content import Content
 from sealift.digest import sha256
 from sealift.durable import storing
-from sealift.errors import IntegrityError
+from sealift.errors import IntegrityError, StoreError
 from sealift.index import Frame
 from sealift.listing import Blob, ListingBlob, file_name
 from sealift.manifest import Artifact, Part, Release
@@ -67,6 +67,23 @@ class Store:
         with storing(self.folder):
             disk = os.statvfs(self.folder)
         return disk.f_bavail * disk.f_frsize
+
+    def require(self, size: int, bundle: str) -> None:
+        """Refuse what the disk has no room for, with some to spare.
+
+        Args:
+            size: bytes that are to be written.
+            bundle: the file that they come of.
+
+        Raises:
+            StoreError: it has none, or refuses.
+        """
+        free = self.free()
+        if size and free < size + SPARE:
+            raise StoreError(
+                f"{self.folder}: {size + SPARE:,} bytes are needed for {bundle}, and {free:,} are free",
+                hint="make room (sealift-install gc removes what no environment uses), then import it again",
+            )
 
     def release(self, blob: Blob) -> Release:
         """An admitted release's manifest.

@@ -264,12 +264,12 @@ def target(settings: Mapping[str, Any], workplace: Workplace) -> RegistryTarget:
 
     def transport() -> Transport:
         try:
-            from ..network.wire import Wire
+            from ..network.wire import wire
         except ModuleNotFoundError as error:
             raise UsageError(
                 f"the target registry needs the package {error.name}, which is not installed",
                 hint="install sealift with its extra: sealift[registry]",
             ) from error
-        return Wire(os.environ, Patience(), connections=WORKERS)
+        return wire(Patience(), connections=WORKERS)
 
     return RegistryTarget(settings, workplace, transport)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import importlib
 import json
 import time
 from collections.abc import Iterator
@@ -15,15 +14,19 @@ from images import INDEX, MANIFEST, Sample, Value, digest_of, encoded, sample
 from liars import Exchange, Liar, lying
 from registries import PASSWORD, USER
 
+from bundler.network import connections
 from bundler.source import Found, Workshop
 from bundler.sources import oci
+from installer.network import wire
 from sealift.errors import IntegrityError, MalformedError, SealiftError, SourceError
 from sealift.oci import session as sessions
 from sealift.oci.address import parse
 from sealift.oci.transport import Broken, Transport
 from sealift.patience import Patience
 from sealift.progress import Silent
+from sealift.wire.wire import Wire
 
+OPENERS = {"bundler": connections.OPENER, "installer": wire.OPENER}
 SIZE = 1_200_000
 
 
@@ -487,16 +490,35 @@ def _read(line: Transport, address: str) -> None:
             pass
 
 
-@pytest.mark.parametrize("side", ["bundler.images.wire", "installer.network.wire"])
+@pytest.mark.parametrize("side", sorted(OPENERS))
 @pytest.mark.parametrize("name", sorted(DRIPS))
 def test_what_drips_is_given_up(liar: Liar, side: str, name: str) -> None:
     """A head, interim answers or trailers without end keep neither side of the gap for longer than it waits."""
     before, drop = DRIPS[name]
     liar.twist("drip", lambda exchange: _dripping(exchange, before, drop))
-    line = importlib.import_module(side).Wire({}, Patience(read=0.3), connections=1)
+    line = Wire(OPENERS[side], {}, Patience(read=0.3), connections=1)
     began = time.monotonic()
     with pytest.raises(Broken, match="in time"):
         _read(line, f"http://{liar.host}/drip")
+    assert time.monotonic() - began < 2
+
+
+@pytest.mark.parametrize("side", sorted(OPENERS))
+@pytest.mark.parametrize(
+    ("before", "drop"),
+    [(b"HTTP/1.1 200 ", b"x"), (b"HTTP/1.1 200 OK\r\n", b"X: y\r\n"), (b"HTTP/1.1 200 OK\r\nX-Long: ", b"x")],
+    ids=["a first line", "headers", "a header"],
+)
+def test_a_proxy_that_drips_is_given_up(
+    liar: Liar, side: str, before: bytes, drop: bytes, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """An answer to CONNECT without end keeps neither side of the gap for longer than it waits."""
+    monkeypatch.setenv("https_proxy", f"http://{liar.host}")
+    liar.twist("^CONNECT registry.example.com:443", lambda exchange: _dripping(exchange, before, drop))
+    line = Wire(OPENERS[side], {}, Patience(connect=0.3, read=0.3), connections=1)
+    began = time.monotonic()
+    with pytest.raises(Broken, match="in time"):
+        _read(line, "https://registry.example.com/")
     assert time.monotonic() - began < 2
 
 
@@ -504,7 +526,7 @@ def test_the_rest_of_an_answer_that_drips_is_not_waited_for(
     liar: Liar, workshop: Workshop, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """What nobody reads ends the connection, and not the patience."""
-    monkeypatch.setattr("bundler.images.wire._REST_SECONDS", 0.1)
+    monkeypatch.setattr("sealift.wire.wire._REST_SECONDS", 0.1)
     head = b"HTTP/1.1 404 Not Found\r\nContent-Length: 60000\r\n\r\n"
     liar.twist("manifests/1.0$", lambda exchange: _dripping(exchange, head, b"x"))
     began = time.monotonic()
@@ -512,7 +534,7 @@ def test_the_rest_of_an_answer_that_drips_is_not_waited_for(
     assert time.monotonic() - began < 2
 
 
-@pytest.mark.parametrize("side", ["bundler.images.wire", "installer.network.wire"])
+@pytest.mark.parametrize("side", sorted(OPENERS))
 def test_a_proxy_is_asked_in_place_of_the_registry(liar: Liar, side: str, monkeypatch: pytest.MonkeyPatch) -> None:
     """The registry's name is for the proxy to resolve, and the proxy's password is for the proxy alone."""
     monkeypatch.setenv("http_proxy", f"http://user:word@{liar.host}")
@@ -524,7 +546,7 @@ def test_a_proxy_is_asked_in_place_of_the_registry(liar: Liar, side: str, monkey
         return False
 
     liar.twist("", relayed)
-    line = importlib.import_module(side).Wire({}, Patience(read=5), connections=1)
+    line = Wire(OPENERS[side], {}, Patience(read=5), connections=1)
     _read(line, "http://registry.example.com/v2/shop/web/manifests/1.0")
     assert [path for _, path, _ in liar.seen] == ["http://registry.example.com/v2/shop/web/manifests/1.0"]
     assert [str(each).partition(" ")[0] for each in told] == ["Basic"]

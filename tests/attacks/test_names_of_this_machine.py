@@ -13,7 +13,7 @@ import pytest
 from images import Sample, sample
 from liars import Exchange, Liar, lying
 
-import bundler.images.wire
+import bundler.network.connections
 import installer.network.wire
 from bundler.source import Found, Workshop
 from bundler.sources import oci
@@ -22,12 +22,13 @@ from sealift.oci.address import Address, is_here
 from sealift.oci.transport import Broken, Transport
 from sealift.patience import Patience
 from sealift.progress import Silent
+from sealift.wire.wire import Wire
 
 Opens = Callable[[], Transport]
 _QUICK = Patience(attempts=2, read=2.0, connect=2.0, sleep=lambda _: None)
 WIRES: dict[str, Opens] = {
-    "bundler": lambda: bundler.images.wire.Wire(os.environ, _QUICK, connections=1),
-    "installer": lambda: installer.network.wire.Wire(os.environ, _QUICK, connections=1),
+    "bundler": lambda: Wire(bundler.network.connections.OPENER, os.environ, _QUICK, connections=1),
+    "installer": lambda: installer.network.wire.wire(_QUICK, connections=1),
 }
 REFUSED = "its name resolves to this machine itself or its link: not followed"
 

@@ -22,7 +22,7 @@ from measure import CommandError, sampled, timed
 from patchers import Patcher, patchers
 from results import CROSSING_HEADS, Crossing
 
-PACKAGES = ("casync", "borgbackup", "restic", "xdelta3", "skopeo", "umoci")
+PACKAGES = ("casync", "borgbackup", "restic", "ostree", "xdelta3", "skopeo", "umoci")
 
 
 def cross(tool: Patcher, old: Path, new: Path, ground: Ground, *, memory: bool = True) -> Crossing:
@@ -35,7 +35,7 @@ def cross(tool: Patcher, old: Path, new: Path, ground: Ground, *, memory: bool =
     with ground.arena(need) as arena:
         at = arena / "at"
         tool.prepare(old, new, at)
-        made = timed(tool.make(new, at))
+        made = [timed(command) for command in tool.make(new, at)]
         size = tool.size(at)
         restored = [timed(command) for command in tool.restore(at)]
         _check(new, tool.restored(at))
@@ -44,13 +44,13 @@ def cross(tool: Patcher, old: Path, new: Path, ground: Ground, *, memory: bool =
         with ground.arena(need) as arena:
             at = arena / "at"
             tool.prepare(old, new, at)
-            peak = sampled(tool.make(new, at)).together
+            peak = max(sampled(command).together for command in tool.make(new, at))
             restore_peak = max(sampled(command).together for command in tool.restore(at))
     return Crossing(
         tool=tool.name,
         size=size,
-        seconds=made.seconds,
-        cpu_seconds=made.cpu_seconds,
+        seconds=sum(run.seconds for run in made),
+        cpu_seconds=sum(run.cpu_seconds for run in made),
         memory=peak,
         restore_seconds=sum(run.seconds for run in restored),
         restore_memory=restore_peak,

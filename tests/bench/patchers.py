@@ -1,7 +1,8 @@
 """The tools that carry what changed between two trees, each with what prepares it and what is measured.
 
-xdelta3 and `zstd --patch-from` work on tar archives without the times of files, which are made beforehand and not
-counted; what unpacks the result is. casync, borg and restic have the old tree in their store or repository already.
+Each starts with the new tree, and ends with the new tree. xdelta3 and `zstd --patch-from` work on tar archives without
+the times of files: that of the old tree is there at both ends. casync, borg, restic and ostree have the old tree in
+their store or repository already.
 """
 
 from __future__ import annotations
@@ -31,8 +32,8 @@ class Patcher(Protocol):
     def prepare(self, old: Path, new: Path, at: Path) -> None:
         """Have the old tree at both ends."""
 
-    def make(self, new: Path, at: Path) -> Command:
-        """Return the command that makes the difference."""
+    def make(self, new: Path, at: Path) -> Sequence[Command]:
+        """Return the commands that make the difference."""
 
     def size(self, at: Path) -> int:
         """Return how much crosses, in bytes."""
@@ -53,6 +54,8 @@ class Sealift:
     options: tuple[str, ...] = ()
     receipt: bool = False
     """Whether the depot learns by a receipt what the site holds, and which programs compress there."""
+    links: bool = False
+    """Whether files that stay are hard links to those of the former release."""
 
     def missing(self) -> str | None:
         return next((each for each in ("sealift-bundle",) if not os.access(self.programs / each, os.X_OK)), None)
@@ -81,10 +84,10 @@ class Sealift:
                 )
             )
 
-    def make(self, new: Path, at: Path) -> Command:
+    def make(self, new: Path, at: Path) -> Sequence[Command]:
         self._spec(at, "2.0.0", new)
         base = ("--for", at / "site.receipt") if self.receipt else ("--since", "bench@1.0.0")
-        return self._export(at, "2.0.0", *base, *self.options)
+        return [self._export(at, "2.0.0", *base, *self.options)]
 
     def size(self, at: Path) -> int:
         return (at / "2.0.0.sealift").stat().st_size
@@ -99,7 +102,8 @@ class Sealift:
         environment = at / f"{version}-environment.yaml"
         environment.write_text(
             f"environment: bench\nrelease: bench\nversion: {version}\n"
-            f"targets:\n  - kind: directory\n    path: {at / 'target'}\npolicy: none\n"
+            f"targets:\n  - kind: directory\n    path: {at / 'target'}\n"
+            f"{'    reuse: hardlink' if self.links else ''}\npolicy: none\n"
         )
         return [
             self._run("sealift-install", "import", "--site", at / "site", at / f"{version}.sealift"),
@@ -134,11 +138,10 @@ class _OnTars:
     def prepare(self, old: Path, new: Path, at: Path) -> None:
         at.mkdir()
         (at / "out").mkdir()
-        for tree, name in ((old, "old"), (new, "new")):
-            output(Command(argv=["tar", "--sort=name", "--mtime=@0", "-cf", at / f"{name}.tar", "-C", tree, "."]))
+        output(self._tar(old, at, "old"))
 
-    def make(self, new: Path, at: Path) -> Command:
-        return self._command(self.encode, at)
+    def make(self, new: Path, at: Path) -> Sequence[Command]:
+        return [self._tar(new, at, "new"), self._command(self.encode, at)]
 
     def size(self, at: Path) -> int:
         return (at / "patch").stat().st_size
@@ -149,6 +152,9 @@ class _OnTars:
 
     def restored(self, at: Path) -> Path:
         return at / "out"
+
+    def _tar(self, tree: Path, at: Path, name: str) -> Command:
+        return Command(argv=["tar", "--sort=name", "--mtime=@0", "-cf", at / f"{name}.tar", "-C", tree, "."])
 
     def _command(self, words: tuple[str, ...], at: Path) -> Command:
         size = 1 << max((at / "old.tar").stat().st_size, 1 << 20).bit_length()
@@ -193,8 +199,8 @@ class Casync:
         output(self._make(at, "old", old))
         (at / "before").write_text(str(corpora.measure(at / "store")[1]))
 
-    def make(self, new: Path, at: Path) -> Command:
-        return self._make(at, "new", new)
+    def make(self, new: Path, at: Path) -> Sequence[Command]:
+        return [self._make(at, "new", new)]
 
     def size(self, at: Path) -> int:
         fresh = corpora.measure(at / "store")[1] - int((at / "before").read_text())
@@ -228,8 +234,8 @@ class Repository:
         output(self._backup(at, "old", old))
         (at / "before").write_text(str(corpora.measure(at / "repository")[1]))
 
-    def make(self, new: Path, at: Path) -> Command:
-        return self._backup(at, "new", new)
+    def make(self, new: Path, at: Path) -> Sequence[Command]:
+        return [self._backup(at, "new", new)]
 
     def size(self, at: Path) -> int:
         return corpora.measure(at / "repository")[1] - int((at / "before").read_text())
@@ -257,16 +263,62 @@ class Repository:
         return Command(argv=["restic", *options, *argv], cwd=cwd, env={"RESTIC_PASSWORD": "bench"})
 
 
+@dataclass(frozen=True, kw_only=True)
+class Ostree:
+    """A repository that has the old tree as a commit; what crosses is a static delta with all that is new in it."""
+
+    name: str = "ostree"
+
+    def missing(self) -> str | None:
+        return first_missing("ostree")
+
+    def prepare(self, old: Path, new: Path, at: Path) -> None:
+        at.mkdir()
+        output(self._command(at, "here", "init", "--mode=archive"))
+        output(self._command(at, "there", "init", "--mode=bare-user-only"))
+        output(self._commit(at, old, "old"))
+        output(self._command(at, "there", "pull-local", at / "here", "old"))
+
+    def make(self, new: Path, at: Path) -> Sequence[Command]:
+        whole = ("--inline", "--min-fallback-size=0")
+        delta = self._command(
+            at, "here", "static-delta", "generate", *whole, "--from=old", "--to=new", f"--filename={at / 'delta'}"
+        )
+        return [self._commit(at, new, "new"), delta]
+
+    def size(self, at: Path) -> int:
+        return (at / "delta").stat().st_size
+
+    def restore(self, at: Path) -> Sequence[Command]:
+        made = output(self._command(at, "here", "rev-parse", "new")).strip()
+        return [
+            self._command(at, "there", "static-delta", "apply-offline", at / "delta"),
+            self._command(at, "there", "checkout", "--user-mode", made, self.restored(at)),
+        ]
+
+    def restored(self, at: Path) -> Path:
+        return at / "out"
+
+    def _commit(self, at: Path, tree: Path, name: str) -> Command:
+        options = ["--canonical-permissions", "--timestamp=@0", "--subject=bench"]
+        return self._command(at, "here", "commit", f"--branch={name}", f"--tree=dir={tree}", *options)
+
+    def _command(self, at: Path, end: str, *argv: str | Path) -> Command:
+        return Command(argv=["ostree", f"--repo={at / end}", *argv])
+
+
 def patchers(programs: Path, *, layers: bool = False) -> list[Patcher]:
     """All of them, this build first; for layers, by a receipt before all."""
     return [
         *([Sealift(programs=programs, name="sealift --for a receipt", receipt=True)] if layers else []),
         Sealift(programs=programs),
         Sealift(programs=programs, name="sealift --fast", options=("--fast",)),
+        Sealift(programs=programs, name="sealift, hard links", links=True),
         XDELTA,
         zstd_patch(9),
         zstd_patch(3),
         Casync(),
         Repository(name="borg"),
         Repository(name="restic"),
+        Ostree(),
     ]

@@ -12,6 +12,7 @@ import socket
 import ssl
 import struct
 import threading
+import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from email.utils import formatdate
@@ -519,6 +520,24 @@ def test_a_slow_server_is_given_up(server: Server, line: Line) -> None:
         assert "in time, after 2 attempts" in _fails(line, f"{server.url}/f", patience=patience).message
     finally:
         done.set()
+
+
+def test_a_head_that_drips_is_given_up(server: Server, line: Line) -> None:
+    """A header without end, of which each byte comes in time, is silence."""
+
+    def drip(exchange: Exchange) -> None:
+        exchange.close_connection = True
+        with contextlib.suppress(OSError):
+            exchange.wfile.write(b"HTTP/1.1 200 OK\r\nX-Long: ")
+            for _ in range(250):
+                exchange.wfile.write(b"x")
+                time.sleep(0.02)
+
+    server.script = [drip]
+    began = time.monotonic()
+    patience = Patience(attempts=1, read=0.2)
+    assert "in time, after 1 attempts" in _fails(line, f"{server.url}/f", patience=patience).message
+    assert time.monotonic() - began < 3
 
 
 def test_a_body_that_stalls_is_resumed(server: Server, line: Line) -> None:

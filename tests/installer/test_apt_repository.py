@@ -23,7 +23,6 @@ from worlds import NOW, Connected, Isolated
 from bundler.locking import resolve
 from bundler.sealing import Effort
 from bundler.spec import load
-from installer.deployments import Deployed
 from sealift.errors import MalformedError, SealiftError, UsageError
 from sealift.progress import Silent
 
@@ -313,11 +312,4 @@ def test_another_key_signs_from_the_next_apply_on(
     """A changed key is a change of the environment, also where the release stays."""
     isolated.deploy("1.0", settings.replace(fingerprint(gnupg), fingerprint(gnupg, "other")))
     assert AptMachine(tmp_path, f"file:{deployed}/current", gnupg / "other.asc").run("update").returncode == 0
-    assert isolated.installation.inspect(serving(isolated), deep=True)[0][1] is None
-
-
-def serving(site: Isolated) -> Deployed:
-    """What is deployed."""
-    found = site.installation.deployments.state("plant-7").current
-    assert found is not None
-    return found
+    assert isolated.problem(deep=True) is None

@@ -38,12 +38,6 @@ def _target(isolated: Isolated) -> BucketTarget:
     return target
 
 
-def _deep(isolated: Isolated) -> str | None:
-    current = isolated.installation.deployments.state("plant-7").current
-    assert current is not None
-    return isolated.installation.inspect(current, deep=True)[0][1]
-
-
 def _name(content: bytes) -> str:
     return f"objects/sha256/{hashlib.sha256(content).hexdigest()}"
 
@@ -99,7 +93,7 @@ def test_what_is_there_unknown_is_read_before_it_counts(
     outcome = isolated.deploy("1.0", _kind(store))
     assert store.content(_name(content)) == content
     assert outcome.reused == len(FILES["app/run"])
-    assert _deep(isolated) is None
+    assert isolated.problem(deep=True) is None
 
 
 def test_what_was_changed_is_put_right_by_an_apply(connected: Connected, isolated: Isolated, store_of: StoreOf) -> None:
@@ -109,10 +103,10 @@ def test_what_was_changed_is_put_right_by_an_apply(connected: Connected, isolate
     _admit(connected, isolated, "1.1", {"index.html": b"other"})
     isolated.deploy("1.0", _kind(store))
     store.write(_name(FILES["app/run"]), b"#!/bin/xx\n")
-    assert "app/run" in (_deep(isolated) or "")
+    assert "app/run" in (isolated.problem(deep=True) or "")
     isolated.deploy("1.1", _kind(store))
     isolated.deploy("1.0", _kind(store))
-    assert _deep(isolated) is None
+    assert isolated.problem(deep=True) is None
 
 
 @pytest.mark.parametrize("kind", ["rgw", "azurite"])
@@ -127,7 +121,7 @@ def test_pruning_leaves_what_others_need(
     isolated.deploy("1.1", _kind(store))
     store.write("objects/sha256/notes.txt", b"mine")
     assert _target(isolated).prune(()) == 1
-    assert _deep(isolated) is None
+    assert isolated.problem(deep=True) is None
     kept = {key for key in store.held() if key.startswith("objects/")}
     assert kept == {_name(FILES["index.html"]), _name(b"new"), "objects/sha256/notes.txt"}
     assert _target(isolated).prune(()) == 0
@@ -190,9 +184,9 @@ def test_a_store_without_conditions_is_good_enough(connected: Connected, isolate
         assert conditions == [{"if-none-match"}, set()]
         isolated.deploy("1.1", _kind(behind))
         isolated.installation.rollback("plant-7")
-        assert _deep(isolated) is None
+        assert isolated.problem(deep=True) is None
         assert _target(isolated).prune(()) == 1
-        assert _deep(isolated) is None
+        assert isolated.problem(deep=True) is None
 
 
 def test_the_bucket_may_stand_in_the_name_of_the_host(
@@ -226,7 +220,7 @@ def test_the_bucket_may_stand_in_the_name_of_the_host(
         isolated.installation.rollback("plant-7")
         assert _target(isolated).prune(()) == 1
         assert {request.split("/")[2] for request, _ in relay.seen} == {f"{BUCKET}.store.test"}
-        assert _deep(isolated) is None
+        assert isolated.problem(deep=True) is None
     assert "current.json" in store.held()
 
 
@@ -242,9 +236,7 @@ def test_values_fill_what_is_brought(connected: Connected, isolated: Isolated, s
     filled = [store.content(each["files"]["config/app.yaml"]["object"]) for each in lists]
     assert {content.splitlines()[0] for content in filled} == {b"host: one.example", b"host: two.example"}
     assert len([key for key in store.held() if key.startswith("objects/")]) == 4
-    current = isolated.installation.deployments.state("plant-7").current
-    assert current is not None
-    assert [problem for _, problem in isolated.installation.inspect(current, deep=True)] == [None, None]
+    assert isolated.problems(deep=True) == [None, None]
 
 
 def test_some_artifacts_alone_are_brought(connected: Connected, isolated: Isolated, store_of: StoreOf) -> None:
@@ -260,7 +252,7 @@ def test_some_artifacts_alone_are_brought(connected: Connected, isolated: Isolat
     listed = json.loads(store.content(json.loads(store.content("current.json"))["index"]))
     assert set(listed["files"]) == {"page.txt"}
     assert [key for key in store.held() if key.startswith("objects/")] == [_name(b"page")]
-    assert _deep(isolated) is None
+    assert isolated.problem(deep=True) is None
 
 
 def test_an_upload_that_failed_goes_on(connected: Connected, isolated: Isolated, store_of: StoreOf) -> None:
@@ -368,7 +360,7 @@ def test_a_kill_at_any_write_leaves_the_old_or_the_new(
         def check() -> None:
             isolated.deploy("1.0", behind)
             assert _target(isolated).current() == old
-            assert _deep(isolated) is None
+            assert isolated.problem(deep=True) is None
             _target(isolated).prune(())
 
         assert killed_at_each_write(relay, isolated, "1.1", behind, side, check) >= 3
@@ -391,4 +383,4 @@ def test_a_bucket_that_keeps_versions_is_served_too(
     isolated.deploy("1.0", settings)
     isolated.deploy("1.1", settings)
     isolated.installation.rollback("plant-7")
-    assert _deep(isolated) is None
+    assert isolated.problem(deep=True) is None

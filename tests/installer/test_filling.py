@@ -16,6 +16,7 @@ from valued import APP, SCHEMA, SECRET, app, bundle, declared, deploy
 from worlds import Connected, Isolated
 
 from installer.cli import PROGRAM
+from installer.collecting import collect
 from installer.environments.environment import load
 from installer.preview import preview
 from sealift.errors import DeployError, UsageError
@@ -239,21 +240,14 @@ def test_the_variant_does_not_tell_a_secret(guarded: Isolated, secret: Path) -> 
 def test_status_compares_filled_files(guarded: Isolated, secret: Path) -> None:
     """Deeply: a filled file that was changed is drift, and so is a secret that is another one now."""
     deploy(guarded, text=_with(secret))
-
-    def problem() -> str | None:
-        current = guarded.installation.deployments.state("plant-7").current
-        assert current is not None
-        ((_, found),) = guarded.installation.inspect(current, deep=True)
-        return found
-
-    assert problem() is None
+    assert guarded.problem(deep=True) is None
     path = guarded.srv / "current" / "config" / "app.yaml"
     former = path.read_text()
     path.write_text(former.replace("8080", "8081"))
-    assert "no longer holds" in (problem() or "")
+    assert "no longer holds" in (guarded.problem(deep=True) or "")
     path.write_text(former)
     secret.write_text("rotated")
-    assert "a secret is another one now" in (problem() or "")
+    assert "a secret is another one now" in (guarded.problem(deep=True) or "")
 
 
 def test_a_preview_counts_files_whose_values_changed(site: Isolated) -> None:
@@ -317,12 +311,10 @@ def test_every_kind_of_target_gets_what_is_filled_in(
     )
     guarded.installation.apply(load(path))
     assert there.git("show", "main:shop/config/app.yaml").startswith("host: db.example\nport: 8080\n")
-    current = guarded.installation.deployments.state("plant-7").current
-    assert current is not None
     for deep in (False, True):
-        assert [problem for _, problem in guarded.installation.inspect(current, deep=deep)] == [None, None]
+        assert guarded.problems(deep=deep) == [None, None]
     secret.unlink()
-    problems = [problem for _, problem in guarded.installation.inspect(current, deep=True)]
+    problems = guarded.problems(deep=True)
     assert all("a secret is another one now, or cannot be had" in (problem or "") for problem in problems)
 
 
@@ -362,15 +354,20 @@ def test_a_target_that_quotes_a_piece_of_a_secret_is_masked(
     says("nothing")
     guarded.deploy("1.0.0", target, more=_with(secret))
     says("check", problem=f"bad: {words}.")
-    current = guarded.installation.deployments.state("plant-7").current
-    assert current is not None
-    assert guarded.installation.inspect(current, deep=False)[0][1] == "bad: <secret db>."
+    assert guarded.problem() == "bad: <secret db>."
     (step,) = guarded.installation.plan(load(guarded.root / "environment.yaml")).steps
     assert step.problem == "bad: <secret db>."
     says("current", error=f"near {words}.", hint=f"look for {words}.")
-    with pytest.raises(DeployError) as caught:
-        guarded.installation.plan(load(guarded.root / "environment.yaml"))
-    assert (caught.value.message.endswith("near <secret db>."), caught.value.hint) == (True, "look for <secret db>.")
+    work = guarded.installation
+    for asked in (
+        lambda: work.plan(load(guarded.root / "environment.yaml")),
+        lambda: work.remove("plant-7"),
+        lambda: collect(guarded.site, work, keep=0, dry_run=False, clock=lambda: guarded.now),
+    ):
+        with pytest.raises(DeployError) as caught:
+            asked()
+        assert caught.value.message.endswith("near <secret db>.")
+        assert caught.value.hint == "look for <secret db>."
     assert words not in (guarded.folder / "ledger.jsonl").read_text()
 
 

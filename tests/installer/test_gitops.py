@@ -64,9 +64,7 @@ class Place:
         self.site.installation.rollback("plant-7")
 
     def problem(self, *, deep: bool = False) -> str | None:
-        serving = self.site.installation.deployments.state("plant-7").current
-        assert serving is not None
-        return self.site.installation.inspect(serving, deep=deep)[0][1]
+        return self.site.problem(deep=deep)
 
     def digest(self, version: str) -> str:
         """Of a release's manifest."""

@@ -73,9 +73,7 @@ class Place:
         )
 
     def problem(self, *, deep: bool = False) -> str | None:
-        serving = self.site.installation.deployments.state("plant-7").current
-        assert serving is not None
-        return self.site.installation.inspect(serving, deep=deep)[0][1]
+        return self.site.problem(deep=deep)
 
     def image(self) -> Any:
         found = self.there.get("deployments", "web")

@@ -11,7 +11,8 @@ import pytest
 
 from installer.deployments import Deployed, State
 from installer.environments.environment import Environment, of
-from installer.planning import plan_apply, plan_rollback
+from installer.environments.filling import NOTHING
+from installer.planning import Plan, former, goal, plan_apply, plan_rollback, wanted
 from installer.records.state import Admitted
 from installer.records.state import State as SiteState
 from installer.storage.deployable import identity_of
@@ -96,8 +97,17 @@ def _sights(*serving: str | None) -> list[Sight]:
     ]
 
 
+def _apply(environment: Environment, before: State, site: SiteState, seen: list[Sight]) -> Plan:
+    admitted = wanted(environment, site)
+    return plan_apply(environment, admitted, goal(environment, admitted, before, NOTHING, NOW), before, seen)
+
+
+def _rollback(before: State, site: SiteState, seen: list[Sight]) -> Plan:
+    return plan_rollback(before, *former(before, site), seen, NOW)
+
+
 @pytest.mark.parametrize(
-    ("before", "serving", "wanted", "action", "pending", "after"),
+    ("before", "serving", "version", "action", "pending", "after"),
     [
         pytest.param((None, None), None, "1.0", "switch", True, ("1.0", None), id="the first release"),
         pytest.param(("1.0", None), "1.0", "1.1", "switch", True, ("1.1", "1.0"), id="an upgrade"),
@@ -112,14 +122,14 @@ def _sights(*serving: str | None) -> list[Sight]:
 def test_a_plan_follows_from_what_is_known(
     before: tuple[str | None, str | None],
     serving: str | None,
-    wanted: str,
+    version: str,
     action: str,
     pending: bool,
     after: tuple[str | None, str | None],
 ) -> None:
     """From what is recorded, what serves and what is wanted: the action, and the state afterwards."""
     site = _site("1.0", "1.1", "1.2")
-    plan = plan_apply(_environment(_declared(wanted)), _state(*before), site, _sights(serving), NOW)
+    plan = _apply(_environment(_declared(version)), _state(*before), site, _sights(serving))
     assert [step.action for step in plan.steps] == [action]
     assert plan.pending is pending
     found = plan.after
@@ -129,7 +139,7 @@ def test_a_plan_follows_from_what_is_known(
 def test_a_plan_says_what_happens_at_each_target() -> None:
     """One that serves the release already is left as it is."""
     declared = _declared("1.1", ("/srv/a", "/srv/b", "/srv/c"))
-    plan = plan_apply(_environment(declared), _state("1.0"), _site("1.0", "1.1"), _sights("1.0", "1.1", None), NOW)
+    plan = _apply(_environment(declared), _state("1.0"), _site("1.0", "1.1"), _sights("1.0", "1.1", None))
     assert [(step.before, step.after, step.action) for step in plan.steps] == [
         (_identity("1.0"), _identity("1.1"), "switch"),
         (_identity("1.1"), _identity("1.1"), "none"),
@@ -141,14 +151,14 @@ def test_other_settings_of_a_target_are_a_change() -> None:
     """The same release with another declaration of its targets is recorded anew."""
     declared = _declared("1.0")
     declared["targets"][0]["reuse"] = "none"
-    plan = plan_apply(_environment(declared), _state("1.0"), _site("1.0"), _sights("1.0"), NOW)
+    plan = _apply(_environment(declared), _state("1.0"), _site("1.0"), _sights("1.0"))
     assert plan.pending
 
 
 def test_a_plan_is_the_same_for_the_same_facts() -> None:
     """Nothing but its arguments decides it."""
-    facts = (_environment(_declared("1.1")), _state("1.0"), _site("1.0", "1.1"), _sights("1.0"), NOW)
-    assert plan_apply(*facts) == plan_apply(*facts)
+    facts = (_environment(_declared("1.1")), _state("1.0"), _site("1.0", "1.1"), _sights("1.0"))
+    assert _apply(*facts) == _apply(*facts)
 
 
 @pytest.mark.parametrize(
@@ -162,7 +172,7 @@ def test_a_plan_is_the_same_for_the_same_facts() -> None:
 def test_a_release_that_was_not_admitted_cannot_be_planned(site: SiteState, hint: str) -> None:
     """The hint says which versions there are, or where a release comes from."""
     with pytest.raises(UsageError, match=r"shop@2\.0 is not at this site") as caught:
-        plan_apply(_environment(_declared("2.0")), _state(), site, _sights(None), NOW)
+        _apply(_environment(_declared("2.0")), _state(), site, _sights(None))
     assert hint in (caught.value.hint or "")
 
 
@@ -170,7 +180,7 @@ def test_a_rollback_returns_to_what_was_declared_then() -> None:
     """Its targets are those of the former deployment, and the two releases change places."""
     old, new = _declared("1.0", ("/srv/old",)), _declared("1.1", ("/srv/new",))
     before = State(environment="plant-7", current=_deployed("1.1", new), previous=_deployed("1.0", old))
-    plan = plan_rollback(before, _site("1.0", "1.1"), _sights("1.1"), NOW)
+    plan = _rollback(before, _site("1.0", "1.1"), _sights("1.1"))
     assert plan.environment.targets[0].settings == {"path": "/srv/old"}
     assert plan.after.current is not None
     assert (plan.after.current.version, plan.after.current.time) == ("1.0", NOW)
@@ -180,8 +190,8 @@ def test_a_rollback_returns_to_what_was_declared_then() -> None:
 def test_a_rollback_of_a_rollback_returns() -> None:
     """Twice is where one began, but for the times."""
     site = _site("1.0", "1.1")
-    once = plan_rollback(_state("1.1", "1.0"), site, _sights("1.1"), NOW).after
-    twice = plan_rollback(once, site, _sights("1.0"), NOW).after
+    once = _rollback(_state("1.1", "1.0"), site, _sights("1.1")).after
+    twice = _rollback(once, site, _sights("1.0")).after
     assert twice.current is not None
     assert twice.previous is not None
     assert (twice.current.version, twice.previous.version) == ("1.1", "1.0")
@@ -191,19 +201,19 @@ def test_a_rollback_of_a_rollback_returns() -> None:
 def test_a_rollback_needs_a_former_release(before: State) -> None:
     """Where there is none, the hint names the history."""
     with pytest.raises(UsageError, match="no former release") as caught:
-        plan_rollback(before, _site("1.0"), [], NOW)
+        _rollback(before, _site("1.0"), [])
     assert "history" in (caught.value.hint or "")
 
 
 def test_a_rollback_needs_the_release_at_the_site() -> None:
     """One that was collected must be imported again."""
     with pytest.raises(UsageError, match=r"1\.0 is no longer at this site"):
-        plan_rollback(_state("1.1", "1.0"), _site("1.1"), _sights("1.1"), NOW)
+        _rollback(_state("1.1", "1.0"), _site("1.1"), _sights("1.1"))
 
 
 def test_the_document_of_a_plan_says_all_of_it() -> None:
     """For `--json`: plain values, the same as the plan's."""
-    plan = plan_apply(_environment(_declared("1.1")), _state("1.0"), _site("1.0", "1.1"), _sights("1.0"), NOW)
+    plan = _apply(_environment(_declared("1.1")), _state("1.0"), _site("1.0", "1.1"), _sights("1.0"))
     assert plan.document() == {
         "action": "apply",
         "environment": "plant-7",

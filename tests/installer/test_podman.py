@@ -56,9 +56,7 @@ class Place:
         self.site.installation.rollback("plant-7")
 
     def problem(self, *, deep: bool = False) -> str | None:
-        serving = self.site.installation.deployments.state("plant-7").current
-        assert serving is not None
-        return self.site.installation.inspect(serving, deep=deep)[0][1]
+        return self.site.problem(deep=deep)
 
     def version(self, name: str = "shop") -> str:
         found = [each for each in self.podman.inspect(name)["Config"]["Env"] if each.startswith("VERSION=")]

@@ -306,7 +306,7 @@ def test_a_tag_that_somebody_moved_is_drift(there: Running, connected: Connected
     isolated.deploy("1.0", settings(there, isolated))
     other = sample(28)
     there.push(other.pile, "shop/web", {"1.0": other.root})
-    assert "stands for" in (_problem(isolated, deep=False) or "")
+    assert "stands for" in (isolated.problem(deep=False) or "")
 
 
 def test_a_registry_that_lost_a_layer(there: Running, connected: Connected, isolated: Isolated) -> None:
@@ -314,16 +314,10 @@ def test_a_registry_that_lost_a_layer(there: Running, connected: Connected, isol
     made = sample(29)
     bring(connected, isolated, "1.0", made)
     isolated.deploy("1.0", settings(there, isolated))
-    assert _problem(isolated, deep=True) is None
+    assert isolated.problem(deep=True) is None
     there.forget(next(digest for digest in made.pile.blobs if digest not in made.pile.types))
-    assert _problem(isolated, deep=False) is None
-    assert "lacks" in (_problem(isolated, deep=True) or "")
-
-
-def _problem(site: Isolated, *, deep: bool) -> str | None:
-    current = site.installation.deployments.state("plant-7").current
-    assert current is not None
-    return site.installation.inspect(current, deep=deep)[0][1]
+    assert isolated.problem(deep=False) is None
+    assert "lacks" in (isolated.problem(deep=True) or "")
 
 
 def test_a_layer_that_was_lost_is_brought_again(there: Running, connected: Connected, isolated: Isolated) -> None:
@@ -334,7 +328,7 @@ def test_a_layer_that_was_lost_is_brought_again(there: Running, connected: Conne
     there.forget(max((digest for digest in made.pile.blobs), key=lambda digest: len(made.pile.blobs[digest])))
     deep = Installation(isolated.site, workers=2, progress=Silent(), clock=lambda: NOW, deep=True)
     assert deep.apply(load_environment(isolated.root / "environment.yaml")).written > 0
-    assert _problem(isolated, deep=True) is None
+    assert isolated.problem(deep=True) is None
 
 
 def test_a_blob_is_mounted_from_where_a_manifest_vouches_for_it(
@@ -361,7 +355,7 @@ def test_an_upload_that_breaks_off_is_sent_anew(
     there: Running, connected: Connected, isolated: Isolated, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """This registry takes no rest of an upload, so the layer begins anew, and arrives."""
-    from installer.network import wire
+    from sealift.wire import wire
 
     monkeypatch.setattr(upload, "SMALL", 1000)
     made = sample(30, size=9_000_000)
@@ -420,7 +414,8 @@ def test_without_the_extra(
     """An installer without urllib3 says what is to be installed."""
     bring(connected, isolated, "1.0", sample(34))
     monkeypatch.setitem(sys.modules, "urllib3", None)
-    monkeypatch.delitem(sys.modules, "installer.network.wire", raising=False)
+    for name in ("installer.network.wire", "sealift.wire.opener", "sealift.wire.wire"):
+        monkeypatch.delitem(sys.modules, name, raising=False)
     with pytest.raises(UsageError, match="needs the package") as raised:
         isolated.deploy("1.0", settings(there, isolated))
     assert "sealift[registry]" in (raised.value.hint or "")

@@ -103,9 +103,7 @@ class World:
         assert not self.marked
         assert not interrupted(self.site)
         assert runs(self.site)[0] == version
-        current = self.site.installation.deployments.state("plant-7").current
-        assert current is not None
-        assert self.site.installation.inspect(current, deep=True)[0][1] is None
+        assert self.site.problem(deep=True) is None
 
     def every_kill(
         self,

@@ -18,6 +18,8 @@ from bundler.differences.patching import difference
 from installer.auditing import audit
 from installer.collecting import collect
 from installer.environments.environment import load
+from installer.storage.store import SPARE, Store
+from sealift.errors import StoreError
 from sealift.progress import Silent
 
 
@@ -80,6 +82,18 @@ def test_where_archives_are_not_looked_into_they_cross_as_they_are(connected: Co
     isolated.admit(bundle)
     isolated.apply("1.1.0")
     assert tree_of(isolated.srv / "current") == release(2)
+
+
+def test_what_the_disk_cannot_take_is_refused_before_any_of_it_is_made(
+    isolated: Isolated, crossing: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The bundle itself would fit; the archives that it becomes would not, and their sizes are known."""
+    monkeypatch.setattr(Store, "free", lambda _: SPARE + (2 << 20))
+    before = tree_of(isolated.site.store)
+    with pytest.raises(StoreError, match="bytes are needed for") as caught:
+        isolated.admit(crossing)
+    assert "gc" in (caught.value.hint or "")
+    assert tree_of(isolated.site.store) == before
 
 
 def test_nothing_depends_on_the_base_afterwards(isolated: Isolated, crossing: Path) -> None:

@@ -78,18 +78,14 @@ def test_any_choice_is_deployed_whole_and_nothing_else(site: Isolated, names: tu
     for version in ("1.0.0", "1.1.0"):
         _apply(site, version, more)
         assert _there(site.srv / "current") == _wanted(names, version)
-    state = site.installation.deployments.state("plant-7").current
-    assert state is not None
-    assert [problem for _, problem in site.installation.inspect(state, deep=True)] == [None]
+    assert site.problems(deep=True) == [None]
 
 
 def test_damage_is_seen_in_what_is_taken(site: Isolated) -> None:
     """A deep look compares the chosen artifacts."""
     _apply(site, "1.0.0", ", artifacts: [data, web]")
     (site.srv / "current/web/version.txt").write_text("9")
-    state = site.installation.deployments.state("plant-7").current
-    assert state is not None
-    assert site.installation.inspect(state, deep=True)[0][1]
+    assert site.problem(deep=True)
 
 
 def test_an_artifact_that_is_not_there_is_named(site: Isolated) -> None:

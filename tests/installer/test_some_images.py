@@ -54,12 +54,6 @@ def _to(running: Running, site: Isolated, artifacts: str, path: str = "images") 
     return f"{{kind: registry, {place}, unsafe_http: true, artifacts: [{artifacts}]}}"
 
 
-def _problems(site: Isolated) -> list[str | None]:
-    current = site.installation.deployments.state("plant-7").current
-    assert current is not None
-    return [problem for _, problem in site.installation.inspect(current, deep=True)]
-
-
 def _root(made: Sample) -> bytes:
     return made.pile.blobs[made.root["digest"]]
 
@@ -71,9 +65,9 @@ def test_each_registry_gets_its_own_images(site: Isolated, core: Running, edge: 
     assert core.manifest("shop/web", "1.0") == _root(_FIRST)
     assert edge.manifest("shop/web1", "1.0") == _root(_SECOND)
     assert (core.tags("shop/web1"), edge.tags("shop/web")) == (set(), set())
-    assert _problems(site) == [None, None]
+    assert site.problems(deep=True) == [None, None]
     edge.forget(next(digest for digest in _SECOND.pile.blobs if digest not in _SECOND.pile.types))
-    assert [problem is None for problem in _problems(site)] == [True, False]
+    assert [problem is None for problem in site.problems(deep=True)] == [True, False]
 
 
 @pytest.mark.parametrize("form", ["folder", "tar"])
@@ -82,10 +76,10 @@ def test_a_layout_of_some_images(site: Isolated, form: str) -> None:
     site.deploy("1.0", f"{{kind: oci-layout, path: {site.srv}, form: {form}, artifacts: [image-1]}}")
     name = "image-1" if form == "folder" else "image-1.tar"
     assert [path.name for path in (site.srv / "current").iterdir()] == [name]
-    assert _problems(site) == [None]
+    assert site.problems(deep=True) == [None]
     damaged = site.srv / "current" / name / ("index.json" if form == "folder" else "")
     damaged.write_bytes(damaged.read_bytes() + b" ")
-    assert _problems(site) != [None]
+    assert site.problems(deep=True) != [None]
 
 
 @pytest.mark.parametrize(

@@ -54,9 +54,7 @@ class Place:
         return self.site.deploy(version, f"{{kind: systemd, path: {self.machine.units}, {run}}}")
 
     def problem(self, *, deep: bool = False) -> str | None:
-        serving = self.site.installation.deployments.state("plant-7").current
-        assert serving is not None
-        return self.site.installation.inspect(serving, deep=deep)[0][1]
+        return self.site.problem(deep=deep)
 
     def version(self) -> str:
         return self.machine.show("shop.service", "Environment").removeprefix("VERSION=")

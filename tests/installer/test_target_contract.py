@@ -26,7 +26,6 @@ from worlds import Connected, Isolated
 
 import installer.targets
 from installer.applying import Installation
-from installer.deployments import Deployed
 from installer.environments import environment
 from installer.storage.deployable import identity_of
 from installer.target import Prunable, Target
@@ -104,12 +103,6 @@ class Case:
         return self.site.installation
 
     @property
-    def serving(self) -> Deployed:
-        found = self.installation.deployments.state("plant-7").current
-        assert found is not None
-        return found
-
-    @property
     def target(self) -> Target:
         declared = environment.load(self.site.root / "environment.yaml")
         return self.installation.targets(declared)[0]
@@ -120,7 +113,7 @@ class Case:
         return identity_of(version, admitted.part.release.sha256)
 
     def problem(self, *, deep: bool) -> str | None:
-        return self.installation.inspect(self.serving, deep=deep)[0][1]
+        return self.site.problem(deep=deep)
 
 
 @pytest.fixture(params=KINDS)

@@ -9,9 +9,9 @@ from typing import Any
 
 from killer import CALLS, Fuse
 
-from installer.network import wire
 from installer.targets.registry import RegistryTarget
 from sealift.oci.address import Address
+from sealift.wire import wire
 
 
 def arm_target(fuse: Fuse) -> None:

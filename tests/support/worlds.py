@@ -21,6 +21,7 @@ from bundler.sealing import Effort
 from bundler.spec import load as load_spec
 from installer.admitting import Imported, admit
 from installer.applying import Installation, Outcome
+from installer.deployments import Deployed
 from installer.environments.environment import load as load_environment
 from installer.records.site import Site
 from keys.repository import online_signer
@@ -217,6 +218,22 @@ class Isolated:
     def apply(self, version: str, *, more: str = "", target: str = "") -> None:
         """Apply an environment that deploys a version."""
         self.installation.apply(load_environment(self.environment(version, more=more, target=target)))
+
+    @property
+    def serving(self) -> Deployed:
+        """What the environment runs."""
+        found = self.installation.deployments.state("plant-7").current
+        assert found is not None
+        return found
+
+    def problems(self, *, deep: bool = False) -> list[str | None]:
+        """What is wrong at each of its targets."""
+        return [problem for _, problem in self.installation.inspect(self.serving, deep=deep)]
+
+    def problem(self, *, deep: bool = False) -> str | None:
+        """What is wrong at its only target."""
+        (found,) = self.problems(deep=deep)
+        return found
 
     def fingerprint_of_everything(self) -> str:
         """A digest of the site's state, its marks, the store and what is deployed; the ledger does not count."""

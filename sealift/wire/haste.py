@@ -1,4 +1,4 @@
-"""Haste: a server gets so many seconds for each answer's head and for each piece of its body, however it slices them.
+"""Haste: who answers gets so many seconds for an answer's head and for each piece of its body, however it slices them.
 
 A socket's own timeout begins anew with every byte, so a head that drips, interim answers without end or trailers
 without end would keep a client for ever.
@@ -17,7 +17,7 @@ class Hasty(io.RawIOBase):
     """What arrives over a line, until the time of what is under way is over."""
 
     def __init__(self, raw: BinaryIO | io.RawIOBase, seconds: float, clock: Callable[[], float] = time.monotonic):
-        """Take a line.
+        """Take a line, whose first operation is under way.
 
         Args:
             raw: what it brings, unbuffered.
@@ -27,7 +27,7 @@ class Hasty(io.RawIOBase):
         self._raw = raw
         self._seconds = seconds
         self._clock = clock
-        self._until: float | None = None
+        self._until: float | None = clock() + seconds
 
     @contextlib.contextmanager
     def within(self) -> Iterator[None]:
