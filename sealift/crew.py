@@ -202,18 +202,23 @@ class Crew:
         """Hand each of `tasks` to a free worker and yield the answers as they come.
 
         Args:
-            tasks: messages; each makes the body send exactly one answer.
+            tasks: messages; each makes the body send exactly one answer. None among them means that nothing further
+                is handed out before the next answer.
             ahead: tasks that a worker may have at a time.
         """
         under_way = dict.fromkeys(self.channels, 0)
         exhausted = False
         while True:
+            waits = exhausted
             for channel in self.channels:
-                while not exhausted and under_way[channel] < ahead:
+                while not waits and under_way[channel] < ahead:
                     try:
                         task = next(tasks)
                     except StopIteration:
-                        exhausted = True
+                        waits = exhausted = True
+                        break
+                    if task is None:
+                        waits = True
                         break
                     channel.send(task)
                     under_way[channel] += 1

@@ -40,15 +40,12 @@ from .packs import Packs
 from .remaking import Aside, Remade, remake, space
 from .store import Store
 from .trees import rebuild_trees
+from .window import Task, Window, size_of
 
 LEVEL = 1
 """zstd's level for what is rebuilt: quick, since it crosses nothing any more."""
 ROOM = 12 << 20
 """Bytes of decompressed frames of the bases that a worker keeps: what a reference mostly spans."""
-_RUN = 4 << 20
-"""Bytes of frames that one worker makes one behind the other: they mostly refer to the same frames of the bases."""
-_BATCH, _ARCHIVES, _BATCH_BYTES = 128, 32, 16 << 20
-"""Frames and archives that are under way before all of them are written, and bytes of the frames among them."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -61,12 +58,6 @@ class Rebuilt:
     """Bytes of packs that were written."""
     present: int
     """Bytes of packs that were there already."""
-
-
-class _Task(NamedTuple):
-    part: Patch | Inflated
-    chunks: list[tuple[bytes, int]]
-    """The digest and size of each chunk of its content."""
 
 
 class _Made(NamedTuple):
@@ -155,7 +146,7 @@ def rebuild(
     )
     store.require(space(brought), bundle.path.name)
     packs = Packs(store)
-    progress.start(f"rebuilding {content.release.label}", sum(map(_size, brought)))
+    progress.start(f"rebuilding {content.release.label}", sum(map(size_of, brought)))
     frames = Inventory(olds, [each.part for each in bases])
     for number, digest in enumerate(digests):
         if taken[number]:
@@ -192,61 +183,24 @@ def _carry_out(
     progress: Progress,
 ) -> None:
     members = [member_of(bundle, "packs", pack) for pack in content.part.packs]
-    numbered = (_Task(part, [(digests[number], lengths[number]) for number in _numbers(part)]) for part in brought)
+    numbered = (Task(part, [(digests[number], lengths[number]) for number in _numbers(part)]) for part in brought)
     aside = Aside(packs.folder, packs.folder.parent)
     add = quickest(sum(map(_values, brought)))
+    window = Window(numbered)
     with aside, Crew(workers, _rebuilder(bundle, members, olds, aside, add)) as crew:
-        for batch in _batches(numbered):
-            made: dict[int, _Made | list[Remade]] = {}
-            for answers in crew.run(_runs(batch)):
-                for number, answer in answers:
-                    made[number] = answer
-                    progress.advance(_size(batch[number].part))
-            for number, task in enumerate(batch):
+        made: dict[int, _Made | list[Remade]] = {}
+        for answers in crew.run(window):
+            for number, answer in answers:
+                made[number] = answer
+            for number, task in window.written(made):
                 one = made.pop(number)
+                progress.advance(size_of(task.part))
                 if isinstance(one, _Made):
                     assert isinstance(task.part, Patch)
                     packs.add(one.frame, one.size, one.digest, task.part.chunks)
                     continue
                 for frame, remade in aside.take(number, one):
                     packs.add(frame, remade.size, remade.digest, remade.chunks)
-
-
-def _batches(tasks: Iterator[_Task]) -> Iterator[list[_Task]]:
-    batch: list[_Task] = []
-    archives = size = 0
-    for task in tasks:
-        batch.append(task)
-        archives += isinstance(task.part, Inflated)
-        size += task.part.size if isinstance(task.part, Patch) else 0
-        if len(batch) == _BATCH or archives == _ARCHIVES or size >= _BATCH_BYTES:
-            yield batch
-            batch, archives, size = [], 0, 0
-    if batch:
-        yield batch
-
-
-def _runs(batch: Sequence[_Task]) -> Iterator[list[tuple[int, _Task]]]:
-    """What one worker is given at a time, with the positions in the batch: an archive alone, or frames in a row."""
-    run: list[tuple[int, _Task]] = []
-    size = 0
-    for number, task in enumerate(batch):
-        alone = isinstance(task.part, Inflated)
-        if run and (alone or size + _size(task.part) > _RUN):
-            yield run
-            run, size = [], 0
-        run.append((number, task))
-        size += _size(task.part)
-        if alone:
-            yield run
-            run, size = [], 0
-    if run:
-        yield run
-
-
-def _size(part: Patch | Inflated) -> int:
-    """Bytes of the content that it brings."""
-    return part.size if isinstance(part, Patch) else part.recipe.size
 
 
 def _values(part: Patch | Inflated) -> int:
@@ -279,7 +233,7 @@ def _rebuilder(bundle: Reader, members: Sequence[Member], olds: Sequence[Content
         def again(content: memoryview) -> bytes:
             return seal([content], compressor) if compressible(content, probe) else store([content])
 
-        def made(position: int, task: _Task) -> _Made | list[Remade]:
+        def made(position: int, task: Task) -> _Made | list[Remade]:
             if isinstance(task.part, Patch):
                 frame = _rebuilt(fetch(task.part), task.part, task.chunks, chunks, add, again)
                 return _Made(frame, task.part.size, hashlib.sha256(frame).hexdigest())
