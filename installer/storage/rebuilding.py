@@ -19,7 +19,7 @@ import zstandard
 
 from sealift import difference as differences
 from sealift import index as indexes
-from sealift.addition import Addition, quickest
+from sealift.addition import WORTH, Addition, quickest
 from sealift.container import Member, Reader
 from sealift.content import Chunks, Content
 from sealift.crew import Body, Channel, Crew
@@ -28,6 +28,7 @@ from sealift.durable import write_file
 from sealift.errors import IntegrityError, StoreError
 from sealift.frame import compressible, seal, store
 from sealift.hashing import damaged_pack
+from sealift.heap import retain
 from sealift.listing import Blob, packed, sound
 from sealift.manifest import Part
 from sealift.opening import Content as Offered
@@ -46,6 +47,8 @@ LEVEL = 1
 """zstd's level for what is rebuilt: quick, since it crosses nothing any more."""
 ROOM = 12 << 20
 """Bytes of decompressed frames of the bases that a worker keeps: what a reference mostly spans."""
+RETAINED = 32 << 20
+"""Bytes that a worker retains of its heap where there are many programs: of each it holds some pieces of megabytes."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -185,9 +188,10 @@ def _carry_out(
     members = [member_of(bundle, "packs", pack) for pack in content.part.packs]
     numbered = (Task(part, [(digests[number], lengths[number]) for number in _numbers(part)]) for part in brought)
     aside = Aside(packs.folder, packs.folder.parent)
-    add = quickest(sum(map(_values, brought)))
+    values = sum(map(_values, brought))
+    work = _rebuilder(bundle, members, olds, aside, quickest(values), RETAINED if values >= WORTH else 0)
     window = Window(numbered)
-    with aside, Crew(workers, _rebuilder(bundle, members, olds, aside, add)) as crew:
+    with aside, Crew(workers, work) as crew:
         made: dict[int, _Made | list[Remade]] = {}
         for answers in crew.run(window):
             for number, answer in answers:
@@ -214,7 +218,9 @@ def _numbers(part: Patch | Inflated) -> Iterator[int]:
     return part.numbers() if isinstance(part, Patch) else part.recipe.numbers()
 
 
-def _rebuilder(bundle: Reader, members: Sequence[Member], olds: Sequence[Content], aside: Aside, add: Addition) -> Body:
+def _rebuilder(
+    bundle: Reader, members: Sequence[Member], olds: Sequence[Content], aside: Aside, add: Addition, retained: int
+) -> Body:
     def fetch(patch: Patch) -> bytes:
         member = members[patch.pack]
         frame = bundle.part(member, patch.offset, patch.length)
@@ -226,6 +232,8 @@ def _rebuilder(bundle: Reader, members: Sequence[Member], olds: Sequence[Content
         return differences.content_of(patch, fetch(patch), reference, add)
 
     def body(channel: Channel) -> None:
+        if retained:
+            retain(retained)
         chunks = Chunks(olds, room=ROOM)
         probe = zstandard.ZstdCompressor(level=1)
         compressor = zstandard.ZstdCompressor(level=LEVEL, write_checksum=False, write_content_size=True, threads=0)
