@@ -30,14 +30,15 @@ def bases_for(
         release: what is wanted.
         depot: where the bases lie.
         state: its signed state.
-        since: what the sites hold, as their operators say.
+        since: what the sites hold, as their operators say. Those of the release's own name come first: where several
+            have an artifact or a path, the first one's is the former one.
         sites: what the sites hold, as they signed it. Only what all of them hold counts.
 
     Raises:
         UsageError: a release is unknown, or the sites hold what is wanted already.
     """
     bases = []
-    for each in since:
+    for each in sorted(since, key=lambda each: each.name != release.name):
         blob = require(state, depot, each.name, each.version)
         if (each.name, each.version) == (release.name, release.version):
             raise _held(release)

@@ -80,5 +80,6 @@ def carry(
         progress=progress,
         inflate=effort.inflate and relied.zlib,
         rebuilders=relied.rebuilders,
+        small=effort.small,
     )
     return Carried(sealed=sealed, part=made.part, folder=folder, difference=made)

@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from sealift.at_once import at_once
-from sealift.patience import Patience
 from sealift.progress import Progress
 
 from .network.cache import Fetched
@@ -31,9 +30,7 @@ class _Share:
         """Say nothing."""
 
 
-def haul(
-    wanted: Sequence[Wanted], workshop: Workshop, line: Line, *, label: str, patience: Patience | None = None
-) -> list[Fetched]:
+def haul(wanted: Sequence[Wanted], workshop: Workshop, line: Line, *, label: str) -> list[Fetched]:
     """The files, in the order of `wanted`; what the cache holds is not fetched.
 
     Args:
@@ -41,7 +38,6 @@ def haul(
         workshop: whose cache keeps them.
         line: the connections.
         label: what the progress is called.
-        patience: how long to wait, and for what.
 
     Raises:
         UsageError: an address is none that may be fetched.
@@ -55,9 +51,7 @@ def haul(
     share = _Share(workshop.progress)
 
     def one(key: str) -> None:
-        found[key] = fetch_into(
-            workshop.cache, distinct[key], spare=workshop.spare, progress=share, line=line, patience=patience
-        )
+        found[key] = fetch_into(workshop.cache, distinct[key], spare=workshop.spare, progress=share, line=line)
 
     lengths = {key: each.length or 0 for key, each in distinct.items()}
     total = sum(lengths.values()) if all(each.length is not None for each in wanted) else None

@@ -5,7 +5,9 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Annotated, Any
+
+import msgspec
 
 from sealift.document import Problem
 from sealift.durable import storing
@@ -20,8 +22,32 @@ PATH_LENGTH_MAX = 4096
 """Characters of the path of a lock file."""
 LOCKFILE_MAX = 64 << 20
 """Bytes of a lock file at most."""
+PINNED_SCHEMA: Mapping[str, Any] = {
+    "lockfile_sha256": {
+        "type": "string",
+        "pattern": "^[0-9a-f]{64}$",
+        "description": "The SHA-256 of the lock file that `files` comes from; `sealift-bundle lock` finds it out.",
+    },
+    "files": {
+        "type": "array",
+        "minItems": 1,
+        "maxItems": 100_000,
+        "items": {"type": "string", "minLength": 1},
+        "description": "What is taken, each as its SHA-256, bytes, name and address; `sealift-bundle lock` finds "
+        "it out.",
+    },
+}
+"""What a lock says of a lock file, as JSON Schema."""
 _START = "check the path: unless it is absolute, it starts from the folder of the spec"
 _PIN = "run `sealift-bundle lock`: it finds out which files the lock file means"
+
+
+class LockfileWanted(msgspec.Struct, frozen=True, kw_only=True):
+    """What a spec says of a lock file, and a lock of what it means."""
+
+    lockfile: Annotated[str, msgspec.Meta(min_length=1, max_length=PATH_LENGTH_MAX, pattern="^[^\x00]*\\Z")]
+    lockfile_sha256: Annotated[str, msgspec.Meta(pattern="^[0-9a-f]{64}\\Z")] | None = None
+    files: Annotated[tuple[str, ...], msgspec.Meta(max_length=100_000)] = ()
 
 
 def read(place: str, base: Path) -> bytes:

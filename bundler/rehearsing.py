@@ -114,6 +114,7 @@ def rehearse(
                     progress=progress,
                     inflate=effort.inflate and relied.zlib,
                     rebuilders=rebuilders,
+                    small=effort.small,
                 )
 
         if since or known:

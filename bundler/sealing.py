@@ -46,10 +46,12 @@ class Effort:
     """zstd's compression level, 1 to 22."""
     threads: int
     """Worker processes."""
-    difference_level: int = 9
+    difference_level: int = 3
     """zstd's level of what is compressed against a base, 1 to 22."""
     inflate: bool = True
     """Whether archives may travel inflated in a difference."""
+    small: bool = False
+    """Whether what nothing rebuilds of them travels as tokens in a difference, which takes long."""
 
 
 def gather(

@@ -116,6 +116,8 @@ def _admit(
     bases = [bases_of(state, store, content) for content in opened.contents]
     _check_room(bundle, opened, store)
     copied = _Copies(bundle, store, progress)
+    coming = sum(pack.length for pack in packs_of(opened) if not store.pack(pack).exists())
+    beside = coming - _loose(state, opened, store)
     parts = []
     for content, held in zip(opened.contents, bases, strict=True):
         if not content.part.base:
@@ -127,7 +129,7 @@ def _admit(
             copied.present += sum(pack.length for pack in known.part.packs)
             parts.append(known.part)
         else:
-            rebuilt = rebuild(bundle, content, held, store, workers=workers, progress=progress)
+            rebuilt = rebuild(bundle, content, held, store, workers=workers, progress=progress, beside=beside)
             _keep_manifest(bundle, content, store)
             copied.written += rebuilt.written
             copied.present += rebuilt.present
@@ -187,6 +189,16 @@ def _check_room(bundle: Reader, opened: Opened, store: Store) -> None:
                 continue
         missing += length
     store.require(missing, bundle.path.name)
+
+
+def _loose(state: State, opened: Opened, store: Store) -> int:
+    """Bytes of the packs of no other releases: what an earlier try of these left, or what they have."""
+    own = {(content.release.name, content.release.version) for content in opened.contents}
+    others = {
+        store.pack(pack) for each in state.admitted if (each.name, each.version) not in own for pack in each.part.packs
+    }
+    with storing(store.folder):
+        return sum(path.stat().st_size for path in (store.folder / "packs").glob("*.zst") if path not in others)
 
 
 def _keep_listings(bundle: Reader, content: Content, store: Store) -> None:

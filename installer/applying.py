@@ -13,9 +13,8 @@ from .deployments import Deployed, Journal, State
 from .environments.environment import Environment
 from .health import unhealthy
 from .hooking import run_hooks, variables
-from .masking import Masks
 from .planning import Plan
-from .returning import Returning, masks_of
+from .returning import Returning, masks_in, masks_of
 from .storage.deployable import Deployable
 from .target import Repairable, Staged, Target
 
@@ -91,7 +90,7 @@ class Installation(Returning):
             composed = self._composed(state.current.declared)
             self._check_apart(name, composed, hint="apply one of them with a place of its own first, then remove it")
             targets = [target for _, target in composed]
-            masks = Masks(state.current.declared)
+            masks = masks_in(state)
             with masks.upon():
                 served = tuple(target.current() for target in targets)
             journal = Journal(

@@ -174,5 +174,5 @@ def _prune(installation: Installation) -> int:
     removed = 0
     for state in states:
         if state.current and not deployments.journal(state.environment):
-            removed += installation.prune(state.current.declared, keep)
+            removed += installation.prune(state, keep)
     return removed

@@ -13,8 +13,7 @@ import msgspec
 
 from sealift.errors import DeployError, SealiftError, StoreError, StrandedError, UsageError
 
-from .deployments import Journal, Phase
-from .environments.environment import Environment
+from .deployments import Journal, Phase, State
 from .masking import Masks
 from .outlook import Outlook
 from .target import Prunable, Target
@@ -31,6 +30,11 @@ def masks_of(journal: Journal, known: Mapping[str, str] | None = None) -> Masks:
     """The masks of what an operation deploys and of what served before, with the secrets that were filled in."""
     former = journal.before.current
     return Masks(journal.goal.declared if known is None else None, former.declared if former else None, known=known)
+
+
+def masks_in(state: State) -> Masks:
+    """The masks of what serves, and of what served before: targets may still have what that filled in."""
+    return Masks(*(each.declared for each in (state.current, state.previous) if each))
 
 
 class Returning(Outlook):
@@ -70,19 +74,22 @@ class Returning(Outlook):
     def _serves(self, journal: Journal) -> bool:
         """Whether all its targets are as it leaves them: not so where a disk that failed kept it from the record."""
         wanted = journal.after.current.identity if journal.after.current else None
-        with contextlib.suppress(UsageError), masks_of(journal).upon():
+        with masks_of(journal).upon(), contextlib.suppress(UsageError):  # nothing is asked for what nobody is told
             return all(target.current() == wanted for target in self.targets(journal.goal.declared))
         return False
 
-    def prune(self, environment: Environment, keep: Collection[str]) -> int:
-        """Remove what is staged at an environment's targets, but these identities and what serves; how many those were.
+    def prune(self, state: State, keep: Collection[str]) -> int:
+        """Remove what is staged at the targets of what serves, but these identities and that; how many those were.
 
         Raises:
             StoreError: a disk refuses.
             DeployError: a target does.
         """
-        with Masks(environment).upon():
-            return sum(target.prune(keep) for target in self.targets(environment) if isinstance(target, Prunable))
+        if state.current is None:
+            return 0
+        targets = self.targets(state.current.declared)
+        with masks_in(state).upon():
+            return sum(target.prune(keep) for target in targets if isinstance(target, Prunable))
 
     def _advance(self, journal: Journal, phase: Phase) -> Journal:
         journal = msgspec.structs.replace(journal, phase=phase)
@@ -126,7 +133,7 @@ class Returning(Outlook):
         """Record a checked deployment, or a removal; may be repeated."""
         name = journal.after.environment
         if journal.action == "remove":
-            self.prune(journal.goal.declared, ())
+            self.prune(journal.before, ())
         else:
             self.deployments.keep_state(journal.after)
         if not self._recorded(journal.operation):

@@ -151,7 +151,6 @@ def prepare(
     passphrase: bytes | None,
     now: datetime,
     online: Public | None = None,
-    root_days: int = ROOT_DAYS,
     rounds: int = KDF_ROUNDS,
     scheme: str = SCHEMES[0],
     purpose: Purpose = "production",
@@ -166,7 +165,6 @@ def prepare(
         passphrase: encrypts the online key, where one is made.
         now: the time, aware, from which expiry is counted.
         online: the online key, and the place where it lives; one is made where None.
-        root_days: how long the root lives.
         rounds: the cost of the passphrase (PBKDF2 iterations).
         scheme: what the online key is, one of `keyfile.SCHEMES`.
         purpose: what the root is for.
@@ -196,7 +194,7 @@ def prepare(
             online=Rule(keys=(key,), threshold=1),
             purpose=purpose,
         )
-        request = first_root(line, now=now, days=root_days)
+        request = first_root(line, now=now)
         make_folder(building / depots.METADATA)
         make_folder(building / depots.REQUESTS)
         write_file(building / depots.REQUESTS / f"{request.name}{requests.ENDING}", requests.encode(request))

@@ -46,9 +46,7 @@ class Outcome:
     """Whether targets, snapshot and timestamp were signed anew with it."""
 
 
-def publish_request(
-    depot: Path, request: Request, *, signer_for: SignerFor, now: datetime, days: int = ROLE_DAYS
-) -> Outcome:
+def publish_request(depot: Path, request: Request, *, signer_for: SignerFor, now: datetime) -> Outcome:
     """Publish `request`, and remove it from those that wait.
 
     Args:
@@ -56,7 +54,6 @@ def publish_request(
         request: what was signed.
         signer_for: unlocks the online key, where something that it signs changes with this.
         now: the time, aware.
-        days: how long what the online key signs will live.
 
     Raises:
         PolicyError: the request breaks the policy, or an enrolled client could not read its keys.
@@ -69,9 +66,9 @@ def publish_request(
     if request.role == WAIVER:
         outcome = _waiver(depot, request)
     elif (root := request.next_root) is not None:
-        outcome = _root(depot, request, root, signer_for, now, days)
+        outcome = _root(depot, request, root, signer_for, now)
     else:
-        outcome = _team(depot, request, signer_for, now, days)
+        outcome = _team(depot, request, signer_for, now)
     drop(depot, request)
     return outcome
 
@@ -105,7 +102,7 @@ def delegate(
     commit(state, targets, signer_for(state.root))
 
 
-def dismiss(depot: Path, team: str, *, signer_for: SignerFor, now: datetime, days: int = ROLE_DAYS) -> int:
+def dismiss(depot: Path, team: str, *, signer_for: SignerFor, now: datetime) -> int:
     """Let a team sign no more, and publish that; return how many of its releases nothing vouches for from now on.
 
     Its requests are dropped, and its name stays taken where it has published anything. The snapshot goes on naming
@@ -116,7 +113,6 @@ def dismiss(depot: Path, team: str, *, signer_for: SignerFor, now: datetime, day
         team: the role.
         signer_for: unlocks the online key.
         now: the time, aware.
-        days: how long the new metadata lives.
 
     Raises:
         UsageError: there is no such team.
@@ -131,7 +127,7 @@ def dismiss(depot: Path, team: str, *, signer_for: SignerFor, now: datetime, day
         refuse_dismissed(state, team)
         raise UsageError(f"there is no team {visible(team)[:40]}", hint="sealift-keys show lists the teams")
     del rules[team]
-    targets = _with(renewed(state.targets, now.astimezone(UTC) + timedelta(days=days)), rules)
+    targets = _with(renewed(state.targets, now.astimezone(UTC) + timedelta(days=ROLE_DAYS)), rules)
     commit(state, targets, signer_for(state.root))
     for request in waiting:
         drop(depot, request)
@@ -204,10 +200,10 @@ def _current(depot: Path, now: datetime) -> State:
     return state
 
 
-def _root(depot: Path, request: Request, root: Root, signer_for: SignerFor, now: datetime, days: int) -> Outcome:
+def _root(depot: Path, request: Request, root: Root, signer_for: SignerFor, now: datetime) -> Outcome:
     after = lineup(root)
     content = request.content()
-    ends = now + timedelta(days=days)
+    ends = now + timedelta(days=ROLE_DAYS)
     if request.root is None:
         refuse_unreadable((), after.keys.values(), clients(depot), fresh=True)
         contents = sign_all(
@@ -250,7 +246,7 @@ def _check_root(depot: Path, state: State, after: Lineup) -> None:
     refuse_unreadable(before, after.keys.values(), clients(depot), fresh=False)
 
 
-def _team(depot: Path, request: Request, signer_for: SignerFor, now: datetime, days: int) -> Outcome:
+def _team(depot: Path, request: Request, signer_for: SignerFor, now: datetime) -> Outcome:
     state = _current(depot, now)
     team, rule = request.role, request.quorums[0].rule
     refuse_dismissed(state, team)
@@ -269,7 +265,7 @@ def _team(depot: Path, request: Request, signer_for: SignerFor, now: datetime, d
                 f"{request.name} changes or removes {path}, which was published",
                 hint="a release never changes: make the request anew",
             )
-    targets = _delegating(depot, state, team, rule, now + timedelta(days=days))
+    targets = _delegating(depot, state, team, rule, now + timedelta(days=ROLE_DAYS))
     content = request.content()
     commit(state, targets, signer_for(state.root), teams={team: content})
     return Outcome(name=request.name, path=state.folder / f"{request.version}.{team}.json", resigned=True)

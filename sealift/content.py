@@ -78,6 +78,11 @@ class Content:
         """Which of `frames` holds a chunk, and where in its content the chunk starts."""
         return self._frame[number], self._start[number]
 
+    def stored(self, number: int) -> bool:
+        """Whether a chunk did not compress, so that its frame is larger than its content."""
+        frame = self.frames[self._frame[number]][1]
+        return frame.length > frame.size
+
 
 class Chunks:
     """Reads chunks of several releases."""

@@ -20,6 +20,7 @@ import sys
 import traceback
 from collections import deque
 from collections.abc import Callable, Iterator
+from itertools import product
 from typing import Any
 
 from . import interrupt
@@ -201,24 +202,21 @@ class Crew:
     def run(self, tasks: Iterator[Any], *, ahead: int = 2) -> Iterator[Any]:
         """Hand each of `tasks` to a free worker and yield the answers as they come.
 
+        Nobody gets a second one before all have one: a few large ones are done by as many workers.
+
         Args:
-            tasks: messages; each makes the body send exactly one answer. None among them means that nothing further
-                is handed out before the next answer.
+            tasks: messages; each makes the body send exactly one answer.
             ahead: tasks that a worker may have at a time.
         """
         under_way = dict.fromkeys(self.channels, 0)
         exhausted = False
         while True:
-            waits = exhausted
-            for channel in self.channels:
-                while not waits and under_way[channel] < ahead:
+            for most, channel in product(range(1, ahead + 1), self.channels):
+                while not exhausted and under_way[channel] < most:
                     try:
                         task = next(tasks)
                     except StopIteration:
-                        waits = exhausted = True
-                        break
-                    if task is None:
-                        waits = True
+                        exhausted = True
                         break
                     channel.send(task)
                     under_way[channel] += 1
@@ -228,6 +226,42 @@ class Crew:
                 answer = channel.receive()
                 under_way[channel] -= 1
                 yield answer
+
+    def in_order(self, tasks: Iterator[Any], *, ahead: int = 2, most: int = 128) -> Iterator[Any]:
+        """As `run`, but yield the answers in the order of the tasks. Nobody gets a second one before all have one.
+
+        Args:
+            tasks: messages; each makes the body send exactly one answer. None among them means that nothing further
+                is handed out before the next answer was yielded.
+            ahead: tasks that a worker may have at a time.
+            most: tasks that are handed out before the answer to the first of them was yielded.
+        """
+        begun: dict[Channel, deque[int]] = {channel: deque() for channel in self.channels}
+        answers: dict[int, Any] = {}
+        handed = done = 0
+        exhausted = False
+        while True:
+            waits = exhausted
+            for count, channel in product(range(1, ahead + 1), self.channels):
+                while not waits and len(begun[channel]) < count and handed - done < most:
+                    try:
+                        task = next(tasks)
+                    except StopIteration:
+                        waits = exhausted = True
+                        break
+                    if task is None:
+                        waits = True
+                        break
+                    channel.send(task)
+                    begun[channel].append(handed)
+                    handed += 1
+            if handed == done:
+                return
+            for channel in self.ready():
+                answers[begun[channel].popleft()] = channel.receive()
+            while done in answers:
+                yield answers.pop(done)
+                done += 1
 
     def _end(self, *, kill: bool) -> None:
         if kill:

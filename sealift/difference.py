@@ -28,7 +28,8 @@ from .frame import FRAME_MAX
 from .index import Frame
 from .listing import Blob, ListingBlob, decode_line, lines
 from .rebuilder import Rebuilder, RebuilderError
-from .recipe import WAYS_MAX, Recipe, Required, Setting
+from .recipe import WAYS_MAX, Recipe, Required, Setting, Spelled
+from .tokens.writing import Tokens
 from .tree import Entry, side_by_side
 
 KIND = "difference"
@@ -39,6 +40,12 @@ REFERENCE_MIN = 8
 """Bytes of a frame's reference content at least: zstd takes less for none."""
 RUNS_MAX = 1024
 """Runs of chunks in a reference at most."""
+_SETTINGS: dict[bytes, type[Setting | Required | Spelled]] = {
+    b'{"level"': Setting,
+    b'{"rebuilder"': Required,
+    b'{"tokens"': Spelled,
+}
+"""The lines that say how members are compressed again, by what they begin with."""
 _TOGETHER = 256
 """Lines of a tree that are taken at a time."""
 _VALUES, _LITERALS = 2, 3
@@ -78,7 +85,7 @@ class Inflated:
 
     recipe: Recipe
     patches: tuple[Patch, ...]
-    ways: tuple[Way | Rebuilder, ...]
+    ways: tuple[Way | Rebuilder | Tokens, ...]
     """By the position of the setting."""
 
 
@@ -142,6 +149,8 @@ def checked(
                 _check_probe(each)
             elif isinstance(each, Required):
                 _check_rebuilder(each)
+            elif isinstance(each, Spelled):
+                pass
             elif isinstance(each, Inflated):
                 for patch in each.patches:
                     charge(inside, of_reference(patch.size, sum(patch.window[1:])))
@@ -214,30 +223,30 @@ def outline(compressed: bytes, blob: ListingBlob) -> Iterator[Patch | Inflated]:
         IntegrityError: a digest or a size does not match.
         MalformedError: it is no difference.
     """
-    return (each for each in _lines(compressed, blob) if not isinstance(each, Setting | Required))
+    return (each for each in _lines(compressed, blob) if isinstance(each, Patch | Inflated))
 
 
 def _lines(
     compressed: bytes, blob: ListingBlob, admit: Callable[[Recipe], None] = lambda recipe: None
-) -> Iterator[Patch | Setting | Required | Inflated]:
+) -> Iterator[Patch | Setting | Required | Spelled | Inflated]:
     """The lines of a difference; each recipe with its frames, once `admit` did not refuse it."""
-    ways: list[Way | Rebuilder] = []
-    rebuilders: dict[int, Rebuilder] = {}
+    ways: list[Way | Rebuilder | Tokens] = []
+    rebuilders: set[int] = set()
+    tokens: set[int] = set()
     listed = lines(compressed, blob, KIND)
     for line in listed:
-        if line.startswith((b'{"level"', b'{"rebuilder"')):
-            setting: Setting | Required
-            setting = _decoded(line, Setting) if line.startswith(b'{"level"') else _decoded(line, Required)
+        if kind := _SETTINGS.get(line[: line.find(b":")]):
+            setting = _decoded(line, kind)
             setting.check()
-            if len(ways) == WAYS_MAX or setting.way in rebuilders.values():
+            if len(ways) == WAYS_MAX or (kind is not Setting and setting.way in ways):
                 raise MalformedError(f"a difference deflates in more than {WAYS_MAX} ways, or names a rebuilder twice")
-            if isinstance(setting, Required):
-                rebuilders[len(ways)] = setting.way
+            if kind is not Setting:
+                (rebuilders if kind is Required else tokens).add(len(ways))
             ways.append(setting.way)
             yield setting
         elif line.startswith(b'{"makes"'):
             recipe = _decoded(line, Recipe)
-            recipe.check_form(len(ways), rebuilders)
+            recipe.check_form(len(ways), rebuilders, tokens)
             admit(recipe)
             patches = tuple(_patch(each) for each in islice(listed, recipe.frames))
             if any(patch.chunks or patch.reference for patch in patches) or len(patches) != recipe.frames:

@@ -20,6 +20,7 @@ FRAME_MAX = 8 << 20
 _MAGIC = 0xFD2FB528
 _BLOCK = 128 << 10
 _SAMPLE = 4096
+_PIECE = 1 << 18
 
 
 def seal(pieces: list[memoryview], compressor: zstandard.ZstdCompressor) -> bytes:
@@ -81,7 +82,7 @@ def unseal(frame: bytes | memoryview, size: int) -> bytes:
         raise IntegrityError(f"a frame cannot be decompressed: {error}") from error
 
 
-def pour(frame: bytes, size: int, *, piece: int = 1 << 18) -> Iterator[bytes]:
+def pour(frame: bytes, size: int) -> Iterator[bytes]:
     """Yield the content of a larger frame in pieces, in memory that does not grow with it.
 
     Args:
@@ -96,7 +97,7 @@ def pour(frame: bytes, size: int, *, piece: int = 1 << 18) -> Iterator[bytes]:
             raise IntegrityError("bytes follow the end of a compressed listing")
         left = size
         with zstandard.ZstdDecompressor(max_window_size=FRAME_MAX).stream_reader(frame) as reader:
-            while content := reader.read(min(piece, left + 1)):
+            while content := reader.read(min(_PIECE, left + 1)):
                 left -= len(content)
                 if left < 0:
                     break

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import zlib
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from pathlib import Path
 
 from .deflating import Inflation, Way
@@ -12,14 +12,29 @@ from .index import HOLE
 from .rebuilder import Rebuilder
 from .recipe import Recipe
 from .stretch import PIECE, Stretch
+from .tokens.alphabet import TokensError
+from .tokens.parsing import Parsing
+from .tokens.writing import Tokens
 
 
 class OldMaterial:
     """The old material as it flows by."""
 
-    def __init__(self, source: Stretch, pieces: Iterable[tuple[int, ...]]) -> None:
-        """Take the file that it is made of, and a recipe's `old`."""
+    def __init__(
+        self,
+        source: Stretch,
+        pieces: Iterable[tuple[int, ...]],
+        tokens: Callable[[int, int], Iterable[bytes]] | None = None,
+    ) -> None:
+        """Take the file that it is made of, and a recipe's `old`.
+
+        Args:
+            source: the file.
+            pieces: of which it consists, in order.
+            tokens: the token form of a member, by its place and its deflated size, where that is known already.
+        """
         self._source = source
+        self._tokens = tokens or self._parsed
         self._flow = self._flowing(pieces)
         self._held = b""
         self._begin = 0
@@ -48,22 +63,28 @@ class OldMaterial:
 
     def _flowing(self, pieces: Iterable[tuple[int, ...]]) -> Iterator[bytes | memoryview]:
         for piece in pieces:
-            compressed = self._source.pieces(piece[0], piece[1])
             if len(piece) == 2:
-                yield from compressed
+                yield from self._source.pieces(*piece)
                 continue
-            left = piece[2]
+            left = piece[-1]
             try:
-                for content in Inflation(compressed, left):
-                    left -= len(content)
-                    yield content
+                for content in self._compressed(piece):
+                    yield content[:left]
+                    left -= min(left, len(content))
                     if not left:
                         break
-            except zlib.error as error:
+            except (zlib.error, TokensError) as error:
                 raise _unfit() from error
             if left:
                 raise _unfit()
         raise _unfit()
+
+    def _compressed(self, piece: tuple[int, ...]) -> Iterable[bytes]:
+        place, size = piece[:2]
+        return self._tokens(place, size) if len(piece) == 4 else Inflation(self._source.pieces(place, size), piece[-1])
+
+    def _parsed(self, place: int, size: int) -> Iterable[bytes]:
+        return Parsing(self._source.pieces(place, size))
 
 
 def _unfit() -> IntegrityError:
@@ -73,7 +94,11 @@ def _unfit() -> IntegrityError:
 
 
 def make(
-    recipe: Recipe, ways: Sequence[Way | Rebuilder], material: Iterable[bytes], sizes: Iterable[int], room: Path
+    recipe: Recipe,
+    ways: Sequence[Way | Rebuilder | Tokens],
+    material: Iterable[bytes],
+    sizes: Iterable[int],
+    room: Path,
 ) -> Iterator[tuple[int, bytes]]:
     """Yield the number and the content of each chunk that a recipe makes; nobody has checked its digest.
 
@@ -110,7 +135,9 @@ def make(
             yield number, b"".join(take(next(remaining)))
 
 
-def _made(recipe: Recipe, ways: Sequence[Way | Rebuilder], material: Iterable[bytes], room: Path) -> Iterator[bytes]:
+def _made(
+    recipe: Recipe, ways: Sequence[Way | Rebuilder | Tokens], material: Iterable[bytes], room: Path
+) -> Iterator[bytes]:
     flow = _Flow(material)
     for piece in recipe.pieces:
         if len(piece) == 1:
@@ -122,6 +149,8 @@ def _made(recipe: Recipe, ways: Sequence[Way | Rebuilder], material: Iterable[by
             if left < 0:
                 break
             yield out
+        if left and isinstance(ways[setting], Tokens):
+            raise TokensError("is not as large as the difference says")
         if left:
             raise IntegrityError(
                 f"a compressed file does not come out as it was: {ways[setting].name} deflates otherwise here",

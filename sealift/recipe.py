@@ -1,9 +1,9 @@
 """Recipes: how the bytes of a file are made of what it holds inflated. They are data, checked before they are used.
 
-The frames of a recipe hold *material*: pieces of the file as they are, and the content of its deflated members. From
-that the site makes the chunks of the file. What the frames are compressed against is a window on the *old material*,
-which the site makes in the same way of a file of a base: pieces as they are, and members inflated. Both flow: nobody
-holds more of them than a frame and its window.
+The frames of a recipe hold *material*: pieces of the file as they are, and its deflated members, inflated or as
+tokens (see `sealift.tokens`). From that the site makes the chunks of the file. What the frames are compressed against
+is a window on the *old material*, which the site makes in the same way of a file of a base. Both flow: nobody holds
+more of them than a frame and its window.
 
 Whatever a recipe says, it costs no more than a fixed multiple of the chunks that it makes.
 """
@@ -20,6 +20,8 @@ from .digest import check_form
 from .errors import MalformedError
 from .index import HOLE
 from .rebuilder import Rebuilder
+from .tokens.alphabet import RATIO as TOKENS_RATIO
+from .tokens.writing import Tokens
 
 RATIO = 128
 """How many times as large as its deflated form a member may be, beside `SLACK`."""
@@ -98,6 +100,29 @@ class Required(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
         check_form(self.probe, "a probe")
 
 
+class Spelled(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """The line of a difference that says that members travel as tokens, and in which alphabet."""
+
+    tokens: int
+
+    @property
+    def way(self) -> Tokens:
+        """How they are written again."""
+        return Tokens(self.tokens)
+
+    def check(self) -> None:
+        """Refuse what is no alphabet.
+
+        Raises:
+            MalformedError: it is none.
+        """
+        if not self.way.known:
+            raise MalformedError(
+                "the difference has tokens that this reader does not know",
+                hint="install a newer sealift here, or ask for a bundle that was exported without --small",
+            )
+
+
 class Recipe(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True, omit_defaults=True):
     """The line of a difference that says how the frames after it become chunks."""
 
@@ -106,11 +131,12 @@ class Recipe(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
     frames: int
     """How many of the frames that follow hold its material."""
     pieces: tuple[tuple[int, ...], ...]
-    """The material: (size) as it is, or (size, deflated size, setting)."""
+    """The material: (size) as it is, or (size, deflated size, setting), inflated or as tokens."""
     source: tuple[tuple[int, int, int], ...] = ()
     """Runs of chunk numbers of the bases (base, first, count): the file that the old material is made of."""
     old: tuple[tuple[int, ...], ...] = ()
-    """The old material: (place, size) in the source as it is, or (place, deflated size, size)."""
+    """The old material: (place, size) in the source as it is, (place, deflated size, size), or (place, deflated size,
+    setting, size) as tokens."""
 
     def numbers(self) -> Iterator[int]:
         """The chunks that it makes, in order."""
@@ -157,12 +183,13 @@ class Recipe(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
         self._check_chunks(sizes, seen)
         self._check_old(bases)
 
-    def check_form(self, settings: int, rebuilders: Container[int] = ()) -> None:
+    def check_form(self, settings: int, rebuilders: Container[int] = (), tokens: Container[int] = ()) -> None:
         """Refuse what needs no release to be seen as wrong.
 
         Args:
             settings: how many settings there are.
             rebuilders: which of them are of a rebuilder.
+            tokens: which of them is that of tokens.
 
         Raises:
             MalformedError: a piece has no known form, or would inflate without bound.
@@ -176,13 +203,20 @@ class Recipe(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
                 raise MalformedError("a recipe has a piece of no known form")
             if len(piece) == 3 and (piece[1] < 1 or not 0 <= piece[2] < settings):
                 raise MalformedError("a recipe has a piece of no known form")
-            if len(piece) == 3 and piece[0] > RATIO * piece[1] + SLACK:
+            if len(piece) == 3 and piece[2] in tokens:
+                if piece[0] > TOKENS_RATIO * piece[1]:
+                    raise MalformedError("a recipe has more tokens than their bits can be")
+            elif len(piece) == 3 and piece[0] > RATIO * piece[1] + SLACK:
                 raise MalformedError(f"a recipe deflates to less than one part in {RATIO}")
             if len(piece) == 3 and piece[2] in rebuilders and not fit_for_rebuilder(piece[0], piece[1]):
                 raise MalformedError("a recipe has a program compress less, or to less, than a reader lets it")
         for piece in self.old:
-            if len(piece) not in (2, 3) or piece[0] < 0 or min(piece[1:]) < 1:
+            if len(piece) not in (2, 3, 4) or piece[0] < 0 or min(piece[1], piece[-1]) < 1:
                 raise MalformedError("a recipe has old material of no known form")
+            if len(piece) == 4 and piece[2] not in tokens:
+                raise MalformedError("a recipe has old material of no known form")
+            if len(piece) == 4 and piece[3] > TOKENS_RATIO * piece[1]:
+                raise MalformedError("a recipe has more old tokens than their bits can be")
             if len(piece) == 3 and piece[2] > RATIO * piece[1] + SLACK:
                 raise MalformedError(f"a recipe inflates to more than {RATIO} times as much")
         if any(count < 1 or first < HOLE for first, count in self.makes) or len(self.makes) > RUNS_MAX:

@@ -1,9 +1,9 @@
 """Inflating: an archive that changed becomes a recipe and its material, against the old one's (see `sealift.recipe`).
 
 Members that changed and that zlib rebuilds travel inflated, and their old versions, inflated too, are what they are
-compressed against. All else travels as it is, against the same part of the old archive. A member's old version is the
-one of its name, else of its checksum, else of a name that differs in digits alone. A tar inside is looked into in the
-same way (see `tars`).
+compressed against; others may travel as tokens in the same way. All else travels as it is, against the same part of
+the old archive. A member's old version is the one of its name, else of its checksum, else of a name that differs in
+digits alone. A tar inside is looked into in the same way (see `tars`).
 """
 
 from __future__ import annotations
@@ -11,7 +11,7 @@ from __future__ import annotations
 import re
 import zlib
 from bisect import bisect_right
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import NamedTuple
 
@@ -22,11 +22,13 @@ from sealift.making import OldMaterial
 from sealift.rebuilder import Rebuilder
 from sealift.recipe import OLD_RATIO, PIECES_MAX, RATIO, RUNS_MAX, SLACK
 from sealift.stretch import Stretch
+from sealift.tokens.writing import Tokens
 
 from ..coding.coding import Coded
 from . import tars
 from .archives import Unit, units
-from .proving import Programs, Prover
+from .forms import Form, Forms, Places, read
+from .proving import Programs, Proof, Prover
 
 FRAME = 2 << 20
 """Bytes of material in a frame at most."""
@@ -54,6 +56,17 @@ class Frame(NamedTuple):
     """Bytes of the streams, where it is a subtraction."""
 
 
+class Flow(NamedTuple):
+    """A part of the material, as a part of the archive."""
+
+    start: int
+    size: int
+    inflated: int = 0
+    """Bytes of it inflated; 0 where it is not."""
+    form: Form | None = None
+    """The same as tokens."""
+
+
 @dataclass
 class Plan:
     """How an archive is made of its material, and the old material of the old archive."""
@@ -61,14 +74,21 @@ class Plan:
     pieces: list[tuple[int, ...]] = field(default_factory=list)
     """As in a recipe, with the way's position in `ways` as setting."""
     old: list[tuple[int, ...]] = field(default_factory=list)
-    ways: list[Way | Rebuilder] = field(default_factory=list)
+    """The same."""
+    ways: list[Way | Rebuilder | Tokens] = field(default_factory=list)
     makes: list[tuple[int, int]] = field(default_factory=list)
-    flow: list[tuple[int, int, int]] = field(default_factory=list)
-    """The material as parts of the archive: start, size, and the inflated size, or 0 where it stays as it is."""
+    flow: list[Flow] = field(default_factory=list)
+    """The material."""
+    forms: dict[int, Form] = field(default_factory=dict)
+    """Old members as tokens, by their places in the old archive."""
     pairs: list[tuple[int, int, int, int]] = field(default_factory=list)
     """Start and size of material, and of the old material that it is a version of."""
     inflated: int = 0
-    """Bytes of members that travel inflated, as they are in the archive."""
+    """Bytes of members that travel inflated or as tokens, as they are in the archive."""
+    spelled: int = 0
+    """Those of them that travel as tokens."""
+    left: int = 0
+    """Bytes of members that nothing rebuilds, and that could travel as tokens."""
     missed: Rebuilder | None = None
     """What could rebuild the archive, where nothing that the sites have can: then there is no more to it."""
 
@@ -80,6 +100,7 @@ def plan(
     wanted: Sequence[bool],
     old: Stretch | None,
     programs: Programs,
+    forms: Forms | None = None,
 ) -> Plan | None:
     """Find out what of an archive can travel inflated, by rebuilding it; None where nothing can.
 
@@ -90,20 +111,22 @@ def plan(
         wanted: which of them are to be made. No chunk is wanted twice.
         old: the file that it is a version of.
         programs: the rebuilders.
+        forms: where members as tokens are kept, if they may travel so.
 
     Raises:
         IntegrityError: a pack of the depot is damaged.
-        StoreError: the disk refuses a rebuilder's files.
+        StoreError: the disk refuses a rebuilder's files, or those of tokens.
     """
     parts = units(file)
     if not parts:
         return None
-    planning = _Planning(file, _ranges(sizes, wanted), old, programs)
+    planning = _Planning(file, _ranges(sizes, wanted), old, programs, forms)
     for unit in parts:
         planning.add(unit)
     made = planning.plan
-    if planning.missed and not made.inflated:
-        return Plan(missed=planning.missed)
+    made.left = planning.prover.left
+    if not made.inflated and (planning.prover.missed or made.left):
+        return Plan(missed=planning.prover.missed, left=made.left)
     made.makes = _makes(planning.emitted, numbers, sizes, wanted)
     if not made.inflated or max(len(made.pieces), len(made.old)) > PIECES_MAX or len(made.makes) > RUNS_MAX:
         return None
@@ -117,7 +140,7 @@ def frames(plan: Plan, file: Stretch, old: Stretch | None, code: Code) -> Iterat
         IntegrityError: a pack of the depot is damaged, or a member of the old archive is not what its archive says.
     """
     windows = _Windows(plan)
-    behind = OldMaterial(old, plan.old) if old else None
+    behind = OldMaterial(old, plan.old, lambda start, _: read(plan.forms[start])) if old else None
     place = 0
     for content in _cut(_material(plan, file)):
         window = windows.of(place, place + len(content))
@@ -129,21 +152,22 @@ def frames(plan: Plan, file: Stretch, old: Stretch | None, code: Code) -> Iterat
 
 class _Planning:
     def __init__(
-        self, file: Stretch, wanted: Sequence[tuple[int, int]], old: Stretch | None, programs: Programs
+        self,
+        file: Stretch,
+        wanted: Sequence[tuple[int, int]],
+        old: Stretch | None,
+        programs: Programs,
+        forms: Forms | None,
     ) -> None:
         self.plan = Plan()
         self.emitted: list[tuple[int, int]] = []
         """Ranges of the archive that come out, in order."""
         self._wanted = wanted
         self._file, self._old = file, old
-        self._prover = Prover(file, programs)
+        self._forms = forms
+        self.prover = Prover(file, programs, forms)
         self._former = _Former(units(old) or (), old.size) if old else None
         self._place = self._old_place = 0
-
-    @property
-    def missed(self) -> Rebuilder | None:
-        """What could rebuild the archive, but is not known to be at the sites."""
-        return self._prover.missed
 
     def add(self, unit: Unit) -> None:
         """Take the next part."""
@@ -151,16 +175,16 @@ class _Planning:
             return
         former = self._former.find(unit) if self._former else None
         behind = unit.body + unit.deflated
-        way = None
+        proof = None
         if former is None or not _same(unit, former):
             want = sum(end - start for start, end in self._within(unit.body, behind))
             if unit.deflated >= _LEAST and 2 * want >= unit.deflated:
-                way = self._prover.way(unit)
-        if way is None:
+                proof = self.prover.way(unit, former)
+        if proof is None:
             self._as_it_is(unit.start, unit.end, (former.start, former.end) if former else None)
             return
         self._as_it_is(unit.start, unit.body, (former.start, former.body) if former else None)
-        self._inflated(unit, way, former)
+        self._inflated(unit, proof, former)
         self._as_it_is(behind, unit.end, None)
 
     def _within(self, start: int, end: int) -> Iterator[tuple[int, int]]:
@@ -181,7 +205,7 @@ class _Planning:
                 self.plan.pieces[-1] = (self.plan.pieces[-1][0] + size,)
             else:
                 self.plan.pieces.append((size,))
-            self.plan.flow.append((begin, size, 0))
+            self.plan.flow.append(Flow(begin, size))
             self._emit(begin, stop)
             self._place += size
 
@@ -197,32 +221,44 @@ class _Planning:
         taken = self._former.take(begin, end)
         return (taken[0], taken[1] - taken[0]) if taken else None
 
-    def _inflated(self, unit: Unit, way: Way | Rebuilder, former: Unit | None) -> None:
+    def _inflated(self, unit: Unit, proof: Proof, former: Unit | None) -> None:
+        if proof.way not in self.plan.ways:
+            self.plan.ways.append(proof.way)
+        setting = self.plan.ways.index(proof.way)
         if former and former.deflated and former.size and self._former:
             whole = former.body, former.body + former.deflated
             if self._former.take(*whole) == whole:
-                size = min(former.size, RATIO * former.deflated + SLACK)
-                self._pair(unit.size, (former.body, former.deflated, size), self._inner(unit, former, size))
+                self._version(unit, proof, former, setting)
         elif former:
             self._pair(unit.size, self._old_part((former.body, former.end), (0, unit.size), unit.size))
-        if way not in self.plan.ways:
-            self.plan.ways.append(way)
-        self.plan.pieces.append((unit.size, unit.deflated, self.plan.ways.index(way)))
-        self.plan.flow.append((unit.body, unit.deflated, unit.size))
+        self.plan.pieces.append((proof.size, unit.deflated, setting))
+        self.plan.flow.append(Flow(unit.body, unit.deflated, unit.size, proof.form))
         self.plan.inflated += unit.deflated
+        self.plan.spelled += unit.deflated if proof.form else 0
         self._emit(unit.body, unit.body + unit.deflated)
-        self._place += unit.size
+        self._place += proof.size
 
-    def _inner(self, unit: Unit, former: Unit, size: int) -> list[tuple[int, int, int, int]]:
-        """The members of a tar and their old versions, by their places in it; nothing where it is small, or none."""
-        if unit.size <= AROUND or not self._old:
-            return []
-        try:
-            new = tars.members(Inflation(self._file.pieces(unit.body, unit.deflated), unit.size))
-            old = tars.members(Inflation(self._old.pieces(former.body, former.deflated), size)) if new else []
-        except zlib.error:
-            return []
-        return tars.pairs(new, old)
+    def _version(self, unit: Unit, proof: Proof, former: Unit, setting: int) -> None:
+        """Let the old version of a member be old material, in the same way."""
+        assert self._old is not None
+        size = min(former.size, RATIO * former.deflated + SLACK)
+        if proof.form is None:
+            content = Inflation(self._file.pieces(unit.body, unit.deflated), unit.size)
+            before = Inflation(self._old.pieces(former.body, former.deflated), size)
+            self._pair(unit.size, (former.body, former.deflated, size), _inner(unit.size, content, before))
+            return
+        assert self._forms is not None
+        form = self._forms.of(self._old, former.body, former.deflated)
+        if form is None:
+            return
+        places = Places(proof.form, self._file, unit.body, unit.deflated)
+        olds = Places(form, self._old, former.body, former.deflated)
+        inner = [
+            (places.of(start), places.size(start, length), olds.of(old), olds.size(old, old_length))
+            for start, length, old, old_length in _inner(unit.size, places.content(unit.size), olds.content(size))
+        ]
+        self.plan.forms[former.body] = form
+        self._pair(proof.size, (former.body, former.deflated, setting, form.size), inner)
 
     def _pair(self, size: int, old: tuple[int, ...] | None, inner: Sequence[tuple[int, int, int, int]] = ()) -> None:
         if old and max(old[1], old[-1]) <= OLD_RATIO * size:
@@ -240,6 +276,17 @@ class _Planning:
             self.emitted[-1] = (self.emitted[-1][0], end)
         else:
             self.emitted.append((start, end))
+
+
+def _inner(size: int, content: Iterable[bytes], before: Iterable[bytes]) -> list[tuple[int, int, int, int]]:
+    """The members of a tar and their old versions, by their places in it; nothing where it is small, or none."""
+    if size <= AROUND:
+        return []
+    try:
+        new = tars.members(content)
+        return tars.pairs(new, tars.members(before)) if new else []
+    except zlib.error:
+        return []
 
 
 class _Former:
@@ -341,7 +388,10 @@ def _makes(
 
 
 def _material(plan: Plan, file: Stretch) -> Iterator[bytes | memoryview]:
-    for start, size, inflated in plan.flow:
+    for start, size, inflated, form in plan.flow:
+        if form:
+            yield from read(form)
+            continue
         pieces = file.pieces(start, size)
         yield from Inflation(pieces, inflated) if inflated else pieces
 

@@ -18,12 +18,14 @@ from sealift.deflating import Way, probe
 from sealift.durable import storing
 from sealift.errors import IntegrityError
 from sealift.rebuilder import Rebuilder
-from sealift.recipe import PIECES_MAX, RUNS_MAX, Recipe, Required, Setting
+from sealift.recipe import PIECES_MAX, RUNS_MAX, Recipe, Required, Setting, Spelled
 from sealift.stretch import Stretch
+from sealift.tokens.writing import Tokens
 
 from ..parts.cutting import Sealed
 from ..parts.packs import Packs
-from .inflating import Code, frames, plan
+from .forms import Forms
+from .inflating import Code, Plan, frames, plan
 from .proving import Programs
 
 WORTH = 0.97
@@ -59,11 +61,14 @@ class Piece(NamedTuple):
 
 
 class Missed(NamedTuple):
-    """What travels as it is though a rebuilder could give it back: no receipt says that the sites have it."""
+    """What travels as it is, and could travel otherwise."""
 
     size: int
     """Bytes of its chunks."""
-    rebuilder: Rebuilder
+    rebuilder: Rebuilder | None
+    """What could give it back: no receipt says that the sites have it."""
+    left: int
+    """Bytes of its members that nothing here gives back, and that could travel as tokens."""
 
 
 class Parcel(NamedTuple):
@@ -72,12 +77,16 @@ class Parcel(NamedTuple):
     size: int
     """Bytes of its chunks."""
     inflated: int
-    """Bytes of the members that travel inflated, as they are in the archive."""
+    """Bytes of the members that travel inflated or as tokens, as they are in the archive."""
+    spelled: int
+    """Those of them that travel as tokens."""
+    left: int
+    """Bytes of members that nothing gives back, and that could travel as tokens."""
     makes: tuple[tuple[int, int], ...]
     pieces: tuple[tuple[int, ...], ...]
     source: tuple[tuple[int, int, int], ...]
     old: tuple[tuple[int, ...], ...]
-    ways: tuple[Way | Rebuilder, ...]
+    ways: tuple[Way | Rebuilder | Tokens, ...]
     frames: tuple[Piece, ...]
     file: str
     """Where the content of the frames lies."""
@@ -111,7 +120,13 @@ def likely(path: str, size: int) -> bool:
 
 
 def parcel(
-    asked: Asked, contents: Sequence[Content], chunks: Chunks, folder: Path, code: Code, programs: Programs
+    asked: Asked,
+    contents: Sequence[Content],
+    chunks: Chunks,
+    folder: Path,
+    code: Code,
+    programs: Programs,
+    small: bool = False,
 ) -> Parcel | Missed | None:
     """Make it, in a worker; None where the archive travels better as it is.
 
@@ -122,6 +137,7 @@ def parcel(
         folder: where the frames go.
         code: compresses.
         programs: the rebuilders.
+        small: whether members that nothing rebuilds travel as tokens, which takes long.
 
     Raises:
         IntegrityError: the depot is damaged.
@@ -135,12 +151,20 @@ def parcel(
         old = Stretch(
             chunks, [(asked.base + 1, number) for number in asked.old], [there[number] for number in asked.old]
         )
-    planned = plan(file, asked.numbers, sizes, asked.wanted, old, programs)
-    if planned is None:
-        return None
-    size = sum(each for each, want in zip(sizes, asked.wanted, strict=True) if want)
-    if planned.missed:
-        return Missed(size, planned.missed)
+    with Forms(folder) as forms:
+        planned = plan(file, asked.numbers, sizes, asked.wanted, old, programs, forms if small else None)
+        if planned is None:
+            return None
+        size = sum(each for each, want in zip(sizes, asked.wanted, strict=True) if want)
+        if not planned.inflated:
+            return Missed(size, planned.missed, planned.left)
+        return _parcel(asked, planned, size, file, old, folder, code)
+
+
+def _parcel(
+    asked: Asked, planned: Plan, size: int, file: Stretch, old: Stretch | None, folder: Path, code: Code
+) -> Parcel | None:
+    """Make what a plan says of so many bytes of chunks."""
     source = tuple(_runs(asked.base, asked.old)) if planned.old else ()
     if len(source) > RUNS_MAX or sum(count for _, _, count in source) > PIECES_MAX:
         return None
@@ -166,6 +190,8 @@ def parcel(
     return Parcel(
         size=size,
         inflated=planned.inflated,
+        spelled=planned.spelled,
+        left=planned.left,
         makes=tuple(planned.makes),
         pieces=tuple(planned.pieces),
         source=source,
@@ -196,7 +222,7 @@ class Settings:
         """Write to `packs`; `probes` are those of the rebuilders, by their names."""
         self._packs = packs
         self._probes = probes
-        self._known: dict[Way | Rebuilder, int] = {}
+        self._known: dict[Way | Rebuilder | Tokens, int] = {}
 
     def write(self, made: Parcel) -> None:
         """Write a recipe and its frames, and take the file that they lie in away.
@@ -213,7 +239,10 @@ class Settings:
                     piece if len(piece) == 1 else (piece[0], piece[1], positions[piece[2]]) for piece in made.pieces
                 ),
                 source=made.source,
-                old=made.old,
+                old=tuple(
+                    piece if len(piece) < 4 else (piece[0], piece[1], positions[piece[2]], piece[3])
+                    for piece in made.old
+                ),
             )
         )
         place = Path(made.file)
@@ -229,10 +258,12 @@ class Settings:
                     )
             place.unlink()
 
-    def _position(self, way: Way | Rebuilder) -> int:
+    def _position(self, way: Way | Rebuilder | Tokens) -> int:
         if way not in self._known:
             if isinstance(way, Rebuilder):
                 self._packs.note(Required(rebuilder=way.name, probe=self._probes[way.name]))
+            elif isinstance(way, Tokens):
+                self._packs.note(Spelled(tokens=way.version))
             else:
                 self._packs.note(Setting(**way._asdict(), probe=probe(way)))
             self._known[way] = len(self._known)

@@ -2,13 +2,15 @@
 
 The ways that programs use come first, and what fitted in the same archive before them all. A wrong way mostly shows
 in the first block. Content goes through in pieces, so a large member needs no memory. A gzip file that zlib does not
-give may be one of a rebuilder, which shows in its first two megabytes.
+give may be one of a rebuilder, which shows in its first two megabytes. What nothing gives may travel as tokens, where
+that is wanted: it takes long.
 """
 
 from __future__ import annotations
 
 import zlib
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
+from itertools import chain
 from pathlib import Path
 from typing import NamedTuple
 
@@ -17,15 +19,26 @@ from sealift.errors import StoreError
 from sealift.rebuilder import Rebuilder, RebuilderError
 from sealift.recipe import RATIO, SLACK, fit_for_rebuilder
 from sealift.stretch import Stretch
+from sealift.tokens.writing import Tokens
 
 from .archives import Unit
+from .forms import TOKENS, Form, Forms
 
-WAYS = tuple(Way(level, memory, 0, 15) for memory in (8, 9) for level in (6, 9, 1, 5, 7, 8, 4, 3, 2))
-"""What is tried: all levels of zlib, with the memory that most programs give it, and with the most."""
+WAYS = tuple(Way(level, 8, 0, 15) for level in (6, 9, 1, 5, 7, 8, 4, 3, 2)) + tuple(
+    Way(level, 9, 0, 15) for level in (6, 9, 1)
+)
+"""What is tried: all levels of zlib with the memory that most programs give it, and those that programs mostly ask for
+with the most memory, whose first block is so long that it takes a while to see that they do not fit."""
+QUICK_WAYS = WAYS[:2]
+"""What is tried where speed counts for more than size."""
 MISSES = 12
 """Members of an archive that no way fits, from which on only ways that fitted before are tried."""
+TOKENS_MIN = 256
+"""Bytes of a deflated member that is worth to be taken apart into tokens."""
 _BEGINNING = 2 << 20
 """Bytes of content by which a rebuilder is known: whole blocks of all encoders."""
+_SLICE = 32 << 10
+"""Bytes of content that are deflated at a time until the first block comes out: that shows most of the wrong ways."""
 _HEADERS = (b"\x1f\x8b\x08\0\0\0\0\0\0\xff", b"\x1f\x8b\x08\0\0\x09\x6e\x88\0\xff")
 """What the gzip files of rebuilders begin with: no name, and no time or the one that Go has for none."""
 _END = 32
@@ -33,28 +46,46 @@ _END = 32
 
 
 class Programs(NamedTuple):
-    """The rebuilders of this machine, and where they work."""
+    """What may have deflated a member: the rebuilders of this machine, and where they work, and zlib in some ways."""
 
     relied: tuple[Rebuilder, ...] = ()
     """Those that all the sites have too."""
     others: tuple[Rebuilder, ...] = ()
     room: Path = Path()
     """A folder that does not exist."""
+    ways: tuple[Way, ...] = WAYS
+
+
+class Proof(NamedTuple):
+    """How a member comes back, proved by doing it."""
+
+    way: Way | Rebuilder | Tokens
+    size: int
+    """Bytes of material that it is made of."""
+    form: Form | None = None
+    """The member as tokens, where that is its way."""
 
 
 class Prover:
     """Proves the members of one archive."""
 
-    def __init__(self, file: Stretch, programs: Programs) -> None:
+    def __init__(self, file: Stretch, programs: Programs, forms: Forms | None = None) -> None:
         self._file = file
+        self._forms = forms
         self._programs = programs
         self._fitted: list[Way] = []
         self._misses = 0
         self.missed: Rebuilder | None = None
         """A rebuilder that seems to have made the archive, and that the sites are not known to have."""
+        self.left = 0
+        """Bytes of members that travel as they are, and would not if forms were wanted."""
 
-    def way(self, unit: Unit) -> Way | Rebuilder | None:
-        """How a member is deflated; None where nothing gives its bytes, or it would be no member for a recipe.
+    def way(self, unit: Unit, former: Unit | None = None) -> Proof | None:
+        """How a member comes back; None where nothing gives its bytes, or it would be no member for a recipe.
+
+        Args:
+            unit: the member.
+            former: its old version: without one, tokens gain nothing.
 
         Raises:
             IntegrityError: a pack of the depot is damaged.
@@ -62,7 +93,15 @@ class Prover:
         """
         if not unit.deflated or not 0 < unit.size <= RATIO * unit.deflated + SLACK:
             return None
-        return self._zlib(unit) or self._rebuilder(unit)
+        if way := self._zlib(unit) or self._rebuilder(unit):
+            return Proof(way, unit.size)
+        if former is None or not former.deflated or unit.deflated < TOKENS_MIN:
+            return None
+        if self._forms is None:
+            self.left += 0 if self.missed else unit.deflated
+            return None
+        form = self._forms.proved(self._file, unit.body, unit.deflated)
+        return Proof(TOKENS, form.size, form) if form else None
 
     def _rebuilder(self, unit: Unit) -> Rebuilder | None:
         if unit.start or unit.end != self._file.size or not fit_for_rebuilder(unit.size, unit.deflated):
@@ -107,8 +146,8 @@ class Prover:
         return whole and place == unit.deflated
 
     def _zlib(self, unit: Unit) -> Way | None:
-        others = [way for way in WAYS if way not in self._fitted and self._misses < MISSES]
-        for way in (*self._fitted, *others):
+        others = [way for way in self._programs.ways if way not in self._fitted and self._misses < MISSES]
+        for way in chain(tuple(self._fitted), self._promising(unit, others)):
             if self._fits(unit, way):
                 if way in self._fitted:
                     self._fitted.remove(way)
@@ -116,6 +155,25 @@ class Prover:
                 return way
         self._misses += 1
         return None
+
+    def _promising(self, unit: Unit, ways: Sequence[Way]) -> Iterator[Way]:
+        """Those whose first block is that of a member, found without what comes after it."""
+        if unit.size <= _SLICE or not ways:
+            yield from ways
+            return
+        inflation = Inflation(self._file.pieces(unit.body, unit.deflated), unit.size)
+        try:
+            beginning = next(iter(inflation), b"")
+        except zlib.error:
+            return
+        for way in ways:
+            deflater = way.deflater()
+            made = b""
+            for place in range(0, len(beginning), _SLICE):
+                if made := deflater.compress(beginning[place : place + _SLICE]):
+                    break
+            if made == self._file.read(unit.body, len(made)):
+                yield way
 
     def _fits(self, unit: Unit, way: Way) -> bool:
         inflation = Inflation(self._file.pieces(unit.body, unit.deflated), unit.size)

@@ -27,7 +27,7 @@ from sealift.cli import (
 from sealift.errors import UsageError
 from sealift.names import file_stem, label_in
 
-from .inflated import inflated_line, inside_document, inside_lines
+from .inflated import inflated_line, inside_document, inside_lines, left_line
 from .options import depot_option, source_date_epoch, warn_of_unsafe
 
 if TYPE_CHECKING:
@@ -45,7 +45,7 @@ if TYPE_CHECKING:
     from ..rehearsing import Choice, Rehearsed
     from ..spec import Spec
 
-FAST_DIFFERENCE, SMALL_DIFFERENCE = 3, 9
+FAST_DIFFERENCE, LEAST_DIFFERENCE = 1, 3
 """zstd's levels of a difference, with `--fast`, and without it at least."""
 
 
@@ -88,6 +88,11 @@ FAST_DIFFERENCE, SMALL_DIFFERENCE = 3, 9
 )
 @click.option("--fast", is_flag=True, help="Make a difference quickly rather than small.")
 @click.option(
+    "--small",
+    is_flag=True,
+    help="Take archives apart in a difference that nothing here rebuilds: much smaller, and slow here and at the site.",
+)
+@click.option(
     "--no-inflate",
     is_flag=True,
     help="Carry wheels, zips and gzip files in a difference as they are: for sites whose zlib is another one.",
@@ -106,6 +111,7 @@ def export(
     since: tuple[str, ...],
     receipts: tuple[Path, ...],
     fast: bool,
+    small: bool,
     no_inflate: bool,
     dry_run: bool,
     level: int,
@@ -133,9 +139,13 @@ def export(
     effort = Effort(
         level=level,
         threads=workers(threads),
-        difference_level=FAST_DIFFERENCE if fast else max(level, SMALL_DIFFERENCE),
+        difference_level=FAST_DIFFERENCE if fast else max(level, LEAST_DIFFERENCE),
         inflate=not no_inflate,
+        small=small,
     )
+    if small and (fast or no_inflate):
+        other = "--fast saves that time" if fast else "--no-inflate leaves them whole"
+        raise UsageError(f"--small takes archives apart, and {other}", hint="give one of them")
     if since and receipts:
         raise UsageError("--since and --for both say what the sites hold", hint="give one of them")
     bases = tuple(_reference(each) for each in since)
@@ -286,7 +296,13 @@ def _rehearsed_text(rehearsed: Sequence[Rehearsed]) -> str:
         for each in rehearsed
         for choice in each.choices
     ]
-    return f"{table(rows)}\n\nwhat would cross:\n{table(choices, right=(2,))}\n\nnothing was written"
+    notes = [
+        f"\n{each.release.label} {_way(choice)}: {line}"
+        for each in rehearsed
+        for choice in each.choices
+        if (line := left_line(choice.inside))
+    ]
+    return f"{table(rows)}\n\nwhat would cross:\n{table(choices, right=(2,))}{''.join(notes)}\n\nnothing was written"
 
 
 def _way(choice: Choice) -> str:

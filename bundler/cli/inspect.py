@@ -149,6 +149,7 @@ def _difference(held: Holding) -> tuple[dict[str, Any], Inflations]:
     """What a difference leaves out and refers to, and what of it travels inflated; nothing of a whole release."""
     from sealift.difference import Inflated
     from sealift.rebuilder import Rebuilder
+    from sealift.tokens.writing import Tokens
 
     from ..archives.inflations import Inflations
 
@@ -160,9 +161,11 @@ def _difference(held: Holding) -> tuple[dict[str, Any], Inflations]:
     for each in held.brought():
         if isinstance(each, Inflated):
             size, runs = each.recipe.size, each.recipe.source
-            used = {each.ways[piece[2]] for piece in each.recipe.pieces if len(piece) == 3}
-            rebuilders = [way.name for way in used if isinstance(way, Rebuilder)]
-            inside = inside.plus(size, each.recipe.deflated, sum(patch.length for patch in each.patches), rebuilders)
+            members = [(each.ways[piece[2]], piece[1]) for piece in each.recipe.pieces if len(piece) == 3]
+            rebuilders = [way.name for way in {way for way, _ in members} if isinstance(way, Rebuilder)]
+            tokens = sum(deflated for way, deflated in members if isinstance(way, Tokens))
+            carried = sum(patch.length for patch in each.patches)
+            inside = inside.plus(size, each.recipe.deflated, carried, rebuilders, tokens)
         else:
             size, runs = each.size, each.reference
         fresh += size

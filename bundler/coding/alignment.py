@@ -4,7 +4,7 @@ In a program that was built anew the same code has moved, and the addresses in i
 same lies on *diagonals*, places where new and old are apart by the same number of bytes, with single bytes that
 differ. They are found so:
 
-1. Windows of eight bytes are sampled from the old content into a table, and each window of the new one is looked up
+1. Windows of eight bytes are sampled from the old content into a table, and some windows of the new one are looked up
    there. Windows that are found, and lie on one diagonal with nothing found on another in between, are a run.
 2. A short run counts only where the diagonals of the long runs beside it match much worse: what comes again
    everywhere, such as padding, would else make a run in each place.
@@ -26,9 +26,10 @@ Places: TypeAlias = npt.NDArray[np.int64]
 Octets: TypeAlias = npt.NDArray[np.uint8]
 
 _WINDOW = 8
-_STRIDE = 8
-"""Bytes from one sampled window of the old content to the next."""
-_TABLE_BITS = 20
+_STRIDE, _STEP = 5, 3
+"""Bytes from one window to the next, of those of the old content that are sampled, and of those of the new one that are
+looked up. They have no common divisor, so that whatever is the same for 22 bytes (5 * 3 + 8 - 1) has one of both."""
+_TABLE_BITS_MIN, _TABLE_BITS = 10, 20
 _MULTIPLIER = np.uint64(0x9E3779B97F4A7C15)
 """Spreads the windows over the table: 2^64 by the golden ratio (Knuth, The art of computer programming, 6.4)."""
 _ONES = np.uint64(0x0101010101010101)
@@ -76,19 +77,20 @@ def _windows(content: bytes) -> npt.NDArray[np.uint64]:
     return np.ndarray((len(content) - _WINDOW + 1,), dtype="<u8", buffer=content, strides=(1,))
 
 
-def _slots(windows: npt.NDArray[np.uint64]) -> Places:
-    """Where windows stand in the table."""
+def _slots(windows: npt.NDArray[np.uint64], bits: int) -> Places:
+    """Where windows stand in a table of 2^bits places."""
     products = windows * _MULTIPLIER
-    products >>= np.uint64(64 - _TABLE_BITS)
+    products >>= np.uint64(64 - bits)
     return products.view(np.int64)
 
 
 def _runs(new: bytes, old: bytes) -> Alignment | None:
     """Runs of windows that are found on one diagonal."""
     sampled = _windows(old)[::_STRIDE].copy()
-    table = np.zeros(1 << _TABLE_BITS, np.int32)
-    table[_slots(sampled)] = np.arange(len(sampled), dtype=np.int32)
-    sought = _windows(new)
+    bits = min(max(len(sampled).bit_length() + 1, _TABLE_BITS_MIN), _TABLE_BITS)
+    table = np.zeros(1 << bits, np.int32)
+    table[_slots(sampled, bits)] = np.arange(len(sampled), dtype=np.int32)
+    sought = _windows(new)[::_STEP]
     found = [_found(sought[start : start + _BLOCK], start, sampled, table) for start in range(0, len(sought), _BLOCK)]
     places, shifts = (np.concatenate(each) for each in zip(*found, strict=True))
     if not len(places):
@@ -103,11 +105,11 @@ def _found(
 ) -> tuple[Places, Places]:
     """The places of windows that the old content has, and how far the old place is from each."""
     windows = sought.copy()
-    slots = table.take(_slots(windows), mode="clip")
+    slots = table.take(_slots(windows, len(table).bit_length() - 1), mode="clip")
     here = np.flatnonzero(sampled.take(slots, mode="clip") == windows)
     held = windows.take(here, mode="clip")
     here = here[held != (held & np.uint64(0xFF)) * _ONES]
-    places = here + start
+    places = (here + start) * _STEP
     return places, slots.take(here, mode="clip").astype(np.int64) * _STRIDE - places
 
 

@@ -2,7 +2,8 @@
 
 It may be compressed with its reference as prefix, be a subtraction from it (`sealift.subtraction`), or stand alone.
 Programs, which are known by their zero bytes, are subtracted, and compressed with a prefix only where little of them
-comes again; all else is compressed. What both gain less than a tenth is compared with the content by itself.
+comes again; all else is compressed. What both gain less than a tenth is compared with the content by itself. At the
+quickest level nothing is subtracted.
 """
 
 from __future__ import annotations
@@ -19,10 +20,14 @@ WINDOW_LOG = 23
 """The window reaches over a reference and its content."""
 _TABLE_LOG_MIN = 18
 """Tables have a place for each byte of both: with fewer, the later ones drive out the earlier, and matches are lost."""
-QUICK = 3
-"""The level up to which speed counts for more than size."""
-_QUICK_SHARE = 2
-"""Tables then have a place for each four bytes: half the time, for a few bytes in a thousand."""
+QUICK, QUICKEST = 3, 1
+"""The levels up to which speed counts for more than size, and for more than all else."""
+_QUICK_SHARE, _QUICKEST_SHARE = 2, 3
+"""Tables then have a place for each four bytes, or each eight: half the time, for a few bytes in a thousand."""
+_QUICKEST_TABLE_LOG_MIN = 15
+INSIDE = 6
+"""The level of what is inside of archives at least, but for the quickest: to inflate them and deflate them again takes
+longer than that."""
 _ZEROS = 50
 """One in so many bytes is zero in what is subtracted. Programs have one in three to one in six; texts have none, and
 what is compressed or encrypted one in 256."""
@@ -62,7 +67,8 @@ class Coder:
         """
         found = None
         if len(reference) >= REFERENCE_MIN:
-            found = self._subtracted(content, reference) if content.count(0) * _ZEROS >= len(content) else None
+            program = self._level > QUICKEST and content.count(0) * _ZEROS >= len(content)
+            found = self._subtracted(content, reference) if program else None
             if found is None or found.subtraction[-1] * _NEW > len(content):
                 prefixed = Coded(against(content, reference, self._level), True)
                 found = min(found or prefixed, prefixed, key=lambda each: len(each.frame))
@@ -108,8 +114,7 @@ def against(content: bytes, reference: bytes, level: int, *, table_log: int = 0)
         from backports import zstd
 
     parameter = zstd.CompressionParameter
-    table = (len(content) + len(reference)).bit_length() - (_QUICK_SHARE if level <= QUICK else 0)
-    table = table_log or max(table, _TABLE_LOG_MIN)
+    table = table_log or _table_log(len(content) + len(reference), level)
     compressor = zstd.ZstdCompressor(
         options={
             parameter.compression_level: level,
@@ -124,3 +129,9 @@ def against(content: bytes, reference: bytes, level: int, *, table_log: int = 0)
     )
     compressor.set_pledged_input_size(len(content))
     return compressor.compress(content, mode=zstd.ZstdCompressor.FLUSH_FRAME)
+
+
+def _table_log(size: int, level: int) -> int:
+    if level <= QUICKEST:
+        return max(size.bit_length() - _QUICKEST_SHARE, _QUICKEST_TABLE_LOG_MIN)
+    return max(size.bit_length() - (_QUICK_SHARE if level <= QUICK else 0), _TABLE_LOG_MIN)

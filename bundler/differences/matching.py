@@ -2,7 +2,7 @@
 
 The file of the same path, else one of a path that differs in digits or letter case alone (versions are in paths),
 else one of such a name anywhere, else the one whose content has most in common. Only files that changed or went
-come into question: what stays has no new version.
+come into question: what stays has no new version. By their content only those that went are compared.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ import re
 import zlib
 from array import array
 from collections import Counter
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Container, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 
 from sealift.content import Content
@@ -57,6 +57,7 @@ class Matching:
     def __init__(
         self,
         new: Content,
+        renewed: Container[str],
         bases: Sequence[tuple[Content, Iterable[tuple[str, Entry]]]],
         read: Reader,
     ) -> None:
@@ -64,10 +65,12 @@ class Matching:
 
         Args:
             new: the chunks of the new release.
+            renewed: the paths of its files that no base holds as they are.
             bases: the chunks of each base, and its entries with paths that begin with the artifact's name.
             read: reads a chunk of a base.
         """
         self._read = read
+        self._renewed = renewed
         self._paths: dict[str, Candidate] = {}
         for position, (content, entries) in enumerate(bases):
             for path, entry in entries:
@@ -106,6 +109,8 @@ class Matching:
         features: dict[int, list[Candidate]] = {}
         left = SKETCHED_MAX
         for candidate in self._paths.values():
+            if candidate.path in self._renewed:
+                continue
             content = b"".join(self._first(candidate))
             left -= len(content)
             if left < 0:

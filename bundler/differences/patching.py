@@ -11,9 +11,9 @@ from __future__ import annotations
 import hashlib
 import os
 from collections import deque
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from itertools import chain, islice
+from itertools import chain
 from pathlib import Path
 from typing import NamedTuple, TypeVar
 
@@ -31,18 +31,21 @@ from sealift.tree import Entry
 
 from ..archives.inflations import Inflations
 from ..archives.inside import Asked, Missed, Parcel, Settings, parcel
-from ..archives.proving import Programs
-from ..coding.coding import Coder
+from ..archives.proving import QUICK_WAYS, WAYS, Programs
+from ..coding.coding import INSIDE, QUICKEST, Coder
 from ..depots.holding import Holding
 from ..parts.cutting import Sealed
 from ..parts.packs import Packs
 from .matching import Matching
 from .regions import Inside, Regions, Task
 
-ROOM = 12 << 20
-"""Bytes of decompressed frames that a worker keeps: what a group or a region and its reference mostly span."""
-_BATCH = 128
-"""Groups that are under way before the frames of all of them are written."""
+ROOM = 20 << 20
+"""Bytes of decompressed frames that a worker keeps: what two regions that follow each other and their references mostly
+span."""
+_BUNCH = 4 << 20
+"""Bytes of content that a worker gets at a time at most, but for a larger archive: two regions, or many groups."""
+_BUNCHES = 32
+"""Bunches that are under way before the frames of the first of them are written."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -96,6 +99,7 @@ def difference(
     progress: Progress,
     inflate: bool = True,
     rebuilders: Mapping[str, str] | None = None,
+    small: bool = False,
 ) -> Difference:
     """Write what a site needs that holds `bases` to have `new` into `trees/`, `index/` and `packs/` below `folder`.
 
@@ -108,6 +112,7 @@ def difference(
         progress: told the bytes of content that are new.
         inflate: whether archives may travel inflated.
         rebuilders: the programs that all the sites compress layers with as this machine does, each with its probe.
+        small: whether members of archives that nothing rebuilds travel as tokens, which takes long.
 
     Raises:
         UsageError: there are too many bases, or `new` is one of them.
@@ -121,9 +126,11 @@ def difference(
         )
     for name in ("trees", "index", "packs"):
         make_folder(folder / name)
-    contents = [_content(each) for each in (new, *bases)]
+    olds = [_content(each) for each in bases]
+    renewed: set[str] = set()
+    fresh = _content(new, lambda path, entry: renewed.add(path) if _lacked(entry, olds) else None)
+    contents = [fresh, *olds]
     trees = tuple(_tree(new, bases, position, folder) for position in range(len(new.release.artifacts)))
-    fresh, olds = contents[0], contents[1:]
     held = bytearray(len(fresh.sizes))
     for digest, number in fresh.numbers.items():
         held[number] = any(digest in old.numbers for old in olds)
@@ -132,18 +139,22 @@ def difference(
     reader = Chunks(contents)
     matching = Matching(
         fresh,
+        renewed,
         [(old, _paths(base)) for old, base in zip(olds, bases, strict=True)],
         lambda base, number: reader.read(base + 1, number),
     )
     packs = Packs(folder, KIND)
     probes = rebuilders or {}
     relied = tuple(map(Rebuilder, probes))
-    programs = Programs(relied, tuple(each for each in all_here() if each not in relied), folder)
+    ways = QUICK_WAYS if level <= QUICKEST else WAYS
+    programs = Programs(relied, tuple(each for each in all_here() if each not in relied), folder, ways)
     try:
-        with Crew(workers, patcher(contents, level, folder, programs)) as crew:
+        with Crew(workers, patcher(contents, level, folder, programs, small)) as crew:
             tasks = Regions(fresh, olds, held, matching, reader, inflate=inflate).tasks(_paths(new))
             settings = Settings(packs, probes)
-            referring, inside = _carry_out(crew, tasks, _Means(carried, fresh, olds), packs, settings, progress)
+            referring, inside = _carry_out(
+                crew, tasks, _Means(carried, fresh, olds), packs, settings, progress, fresh.sizes
+            )
         index, blobs = packs.finish()
     finally:
         packs.abandon()
@@ -186,6 +197,7 @@ def _carry_out(
     packs: Packs,
     settings: Settings,
     progress: Progress,
+    sizes: Sequence[int],
 ) -> tuple[int, Inflations]:
     """Write what workers make of the tasks; return what refers to the bases, and what is inflated.
 
@@ -196,18 +208,25 @@ def _carry_out(
     refused: list[Inside] = []
     begun = (task if isinstance(task, Inside) else means.frame(task) for task in tasks)
     plain = (means.frame(task) for each in refused for task in each.otherwise())
-    for task, made in chain(_in_order(crew, begun), _in_order(crew, plain)):
+    for task, made in chain(_in_order(crew, begun, sizes), _in_order(crew, plain, sizes)):
         if isinstance(task, Inside):
             if isinstance(made, Parcel) and not means.archive(made):
                 made.drop()
                 made = None
             if isinstance(made, Missed):
-                inside = inside.missing(made.size, made.rebuilder.name)
+                inside = inside.missing(made.size, (made.rebuilder.name,) if made.rebuilder else (), made.left)
             if not isinstance(made, Parcel):
                 refused.append(task)
                 continue
             settings.write(made)
-            inside = inside.plus(made.size, made.inflated, sum(frame.length for frame in made.frames), made.rebuilders)
+            inside = inside.plus(
+                made.size,
+                made.inflated,
+                sum(frame.length for frame in made.frames),
+                made.rebuilders,
+                made.spelled,
+                made.left,
+            )
             referring += made.size if made.old else 0
         else:
             assert isinstance(made, _Made)
@@ -224,37 +243,53 @@ def _carry_out(
     return referring, inside
 
 
-def _in_order(crew: Crew, tasks: Iterator[_TaskT]) -> Iterator[tuple[_TaskT, _Made | Parcel | Missed | None]]:
+def _in_order(
+    crew: Crew, tasks: Iterator[_TaskT], sizes: Sequence[int]
+) -> Iterator[tuple[_TaskT, _Made | Parcel | Missed | None]]:
     """Yield what becomes of each task, in their order; nothing of an archive that is to travel as it is.
 
-    The next ones are found while the crew is at work.
+    The next ones are found while the crew is at work. What follows each other goes to one worker, since it mostly lies
+    in the same frames.
     """
-    while (first := next(tasks, None)) is not None:
-        begun: deque[_TaskT] = deque()
-        made: dict[int, _Made | Parcel | Missed | None] = {}
-        done = 0
+    begun: deque[list[_TaskT]] = deque()
 
-        def numbered(batch: Iterable[_TaskT], begun: deque[_TaskT] = begun) -> Iterator[tuple[int, Task | Asked]]:
-            for position, task in enumerate(batch):
-                begun.append(task)
-                yield position, task.asked if isinstance(task, Inside) else task
+    def asked(bunch: list[_TaskT]) -> list[Task | Asked]:
+        begun.append(bunch)
+        return [each.asked if isinstance(each, Inside) else each for each in bunch]
 
-        for position, answer in crew.run(numbered(chain((first,), islice(tasks, _BATCH - 1)))):
-            made[position] = answer
-            while done in made:
-                yield begun.popleft(), made.pop(done)
-                done += 1
+    for answers in crew.in_order(map(asked, _bunches(tasks, sizes)), most=_BUNCHES):
+        yield from zip(begun.popleft(), answers, strict=True)
 
 
-def _content(held: Holding) -> Content:
+def _bunches(tasks: Iterator[_TaskT], sizes: Sequence[int]) -> Iterator[list[_TaskT]]:
+    bunch: list[_TaskT] = []
+    held = 0
+    for task in tasks:
+        size = sum(sizes[number] for number in (task.asked.numbers if isinstance(task, Inside) else task[0]))
+        if bunch and held + size > _BUNCH:
+            yield bunch
+            bunch, held = [], 0
+        bunch.append(task)
+        held += size
+    if bunch:
+        yield bunch
+
+
+def _content(held: Holding, seen: Callable[[str, Entry], None] = lambda _, __: None) -> Content:
+    """The chunks of a release; `seen` is told the files, each path with the artifact's name before it."""
     assert held.packs is not None
     folder = held.packs
     content = Content()
-    for artifact in held.release.artifacts:
-        for entry in held.entries(artifact):
-            content.add(entry)
+    for path, entry in _paths(held):
+        content.add(entry)
+        seen(path, entry)
     content.place(held.frames(), [folder / file_name(pack) for pack in held.part.packs])
     return content
+
+
+def _lacked(entry: Entry, olds: Sequence[Content]) -> bool:
+    """Whether a chunk of a file is in none of the bases."""
+    return any(all(bytes.fromhex(digest) not in old.numbers for old in olds) for digest in entry.chunks)
 
 
 def _paths(held: Holding) -> Iterator[tuple[str, Entry]]:
@@ -284,23 +319,25 @@ def _tree(new: Holding, bases: Sequence[Holding], position: int, folder: Path) -
         writer.abandon()
 
 
-def patcher(contents: Sequence[Content], level: int, folder: Path, programs: Programs) -> Body:
+def patcher(contents: Sequence[Content], level: int, folder: Path, programs: Programs, small: bool) -> Body:
     """The body of a worker that makes frames: `contents` are the new release's and the bases', `folder` is scratch."""
 
     def body(channel: Channel) -> None:
         own = programs._replace(room=folder / f"room.{os.getpid()}")
         chunks = Chunks(contents, room=ROOM)
         coder = Coder(level)
-        while True:
-            position, task = channel.receive()
+        inner = Coder(max(level, INSIDE)) if level > QUICKEST else coder
+
+        def made(task: Task | Asked) -> _Made | Parcel | Missed | None:
             if isinstance(task, Asked):
-                made = parcel(task, contents, chunks, folder, coder.code, own)
-                channel.send((position, made))
-                continue
-            content = b"".join(chunks.read(0, number) for number in task[0])
+                return parcel(task, contents, chunks, folder, inner.code, own, small)
             reference = b"".join(chunks.read(base + 1, number) for base, number in task[1])
+            content = b"".join(chunks.read(0, number) for number in task[0])
             coded = coder.code(content, reference)
-            channel.send((position, _Made(len(content), hashlib.sha256(coded.frame).hexdigest(), *coded)))
+            return _Made(len(content), hashlib.sha256(coded.frame).hexdigest(), *coded)
+
+        while True:
+            channel.send([made(task) for task in channel.receive()])
 
     return body
 

@@ -13,10 +13,7 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from itertools import accumulate
 
-import zstandard
-
 from sealift.content import Chunks, Content
-from sealift.frame import compressible
 from sealift.tree import Entry
 
 from ..archives.inside import Asked, likely
@@ -88,7 +85,6 @@ class Regions:
         self._matching = matching
         self._reader = reader
         self._done = bytearray(held)
-        self._probe = zstandard.ZstdCompressor(level=1)
 
     def tasks(self, files: Iterable[tuple[str, Entry]]) -> Iterator[Task | Inside]:
         """Yield what each frame holds and refers to.
@@ -169,8 +165,7 @@ class Regions:
             if place is None or echoes is None:
                 return []
             around = place.around(begin, end)
-            dense = not compressible(self._reader.read(0, part[0]), self._probe)
-            return echoes.reference(part, around) if dense else around
+            return echoes.reference(part, around) if self._new.stored(part[0]) else around
 
         part: list[int] = []
         begin = end = 0

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import zlib
+from collections.abc import Iterator
 from typing import NamedTuple
 
+import urllib3
 from urllib3.exceptions import DecodeError, HTTPError
 from urllib3.util import Timeout
 
@@ -70,7 +73,7 @@ def _ask(url: str, line: Line, patience: Patience, limit: int, accept: str) -> P
             if status != 200:
                 raise SourceError(f"{shown}: the server answers {status}", hint=_HINT)
             content = bytearray()
-            while piece := response.read1(_PIECE, decode_content=True):
+            for piece in _decoded(response, limit):
                 content += piece
                 if len(content) > limit:
                     raise SourceError(f"{shown} is longer than {limit} bytes", hint="ask another server")
@@ -80,3 +83,29 @@ def _ask(url: str, line: Line, patience: Patience, limit: int, accept: str) -> P
         raise SourceError(f"{shown}: the answer cannot be decompressed", hint="ask another server") from error
     except HTTPError as error:
         raise understood(error, shown) from error
+
+
+def _decoded(response: urllib3.BaseHTTPResponse, limit: int) -> Iterator[bytes]:
+    """The body, decompressed. What arrives is bounded as well: gzip can go on for ever and give nothing."""
+    coding = response.headers.get("content-encoding", "").strip().lower()
+    if coding not in ("", "identity", "gzip", "x-gzip"):
+        raise DecodeError("a coding that was not asked for")
+    engine = zlib.decompressobj(31) if "gzip" in coding else None
+    came, members = 0, 0
+    while piece := response.read1(_PIECE, decode_content=False):
+        came += len(piece)
+        if came > 2 * limit + _PIECE:
+            raise DecodeError("more arrives than it can hold")
+        if engine is None:
+            yield piece
+            continue
+        while piece:
+            if engine.eof:
+                engine, members = zlib.decompressobj(31), members + 1
+            try:
+                yield engine.decompress(piece, _PIECE)
+            except zlib.error as error:
+                if members:
+                    return  # what is behind the last member does not count
+                raise DecodeError("no gzip") from error
+            piece = engine.unused_data if engine.eof else engine.unconsumed_tail

@@ -19,7 +19,7 @@ from sealift.document import Problem
 from sealift.errors import UsageError
 from sealift.names import visible
 
-from ..lockfile import PATH_LENGTH_MAX
+from ..lockfile import PATH_LENGTH_MAX, PINNED_SCHEMA, LockfileWanted
 from ..source import Found, Trace, Workshop
 
 if TYPE_CHECKING:
@@ -87,19 +87,7 @@ SCHEMA: Mapping[str, Any] = {
             "items": {"type": "string", "minLength": 1, "maxLength": 2048},
             "description": "The indexes to ask, without credentials; those that pip is configured for if left out.",
         },
-        "lockfile_sha256": {
-            "type": "string",
-            "pattern": "^[0-9a-f]{64}$",
-            "description": "The SHA-256 of the lock file that `files` comes from; `sealift-bundle lock` finds it out.",
-        },
-        "files": {
-            "type": "array",
-            "minItems": 1,
-            "maxItems": 100_000,
-            "items": {"type": "string", "minLength": 1},
-            "description": "What is taken, each as its SHA-256, bytes, name and address; `sealift-bundle lock` finds "
-            "it out.",
-        },
+        **PINNED_SCHEMA,
     },
     "required": ["lockfile", "python", "platforms"],
     "additionalProperties": False,
@@ -108,8 +96,7 @@ SCHEMA: Mapping[str, Any] = {
 _Name = Annotated[str, msgspec.Meta(pattern=_NAME[:-1] + "\\Z")]
 
 
-class _Want(msgspec.Struct, frozen=True, kw_only=True):
-    lockfile: Annotated[str, msgspec.Meta(min_length=1, max_length=PATH_LENGTH_MAX, pattern="^[^\x00]*\\Z")]
+class _Want(LockfileWanted, frozen=True, kw_only=True):
     python: Annotated[
         tuple[Annotated[str, msgspec.Meta(pattern=PYTHON[:-1] + "\\Z")], ...],
         msgspec.Meta(min_length=1, max_length=16),
@@ -122,8 +109,6 @@ class _Want(msgspec.Struct, frozen=True, kw_only=True):
     extras: Annotated[tuple[_Name, ...], msgspec.Meta(max_length=256)] = ()
     groups: Annotated[tuple[_Name, ...], msgspec.Meta(max_length=256)] | None = None
     index: Annotated[tuple[Annotated[str, msgspec.Meta(max_length=2048)], ...], msgspec.Meta(max_length=16)] = ()
-    lockfile_sha256: Annotated[str, msgspec.Meta(pattern="^[0-9a-f]{64}\\Z")] | None = None
-    files: Annotated[tuple[str, ...], msgspec.Meta(max_length=100_000)] = ()
 
 
 def collect(want: Mapping[str, Any], workshop: Workshop) -> Iterator[Found]:

@@ -19,11 +19,7 @@ from .simple import Link, links
 
 
 def look_up(
-    requirements: Requirements,
-    given: tuple[str, ...],
-    line: Line,
-    progress: Progress,
-    patience: Patience | None = None,
+    requirements: Requirements, given: tuple[str, ...], line: Line, progress: Progress
 ) -> Callable[[Pinned], Sequence[Link]]:
     """Find the files of all that is pinned; what comes out says those of one version.
 
@@ -35,7 +31,6 @@ def look_up(
         given: the indexes that the spec names.
         line: the connections.
         progress: told how many projects were looked up.
-        patience: how long to wait, and for what.
 
     Raises:
         UsageError: a configuration cannot be read.
@@ -43,7 +38,7 @@ def look_up(
         MalformedError: an answer is no page of an index.
     """
     places = indexes(os.environ, given=given, in_file=requirements.indexes)
-    patience = patience or Patience()
+    patience = Patience()
     pages: dict[tuple[NormalizedName, object], list[Link]] = {}
 
     def one(pinned: Pinned) -> None:

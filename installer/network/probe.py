@@ -3,7 +3,21 @@
 from __future__ import annotations
 
 import http.client
+import io
+import socket
 import urllib.parse
+from typing import Any
+
+from sealift.wire.haste import Hasty
+
+
+class _Answer(http.client.HTTPResponse):
+    """An answer whose head comes in time, however it drips."""
+
+    def __init__(self, sock: socket.socket, *args: Any, **more: Any) -> None:
+        super().__init__(sock, *args, **more)
+        self.fp.close()
+        self.fp = io.BufferedReader(Hasty(sock.makefile("rb", buffering=0), sock.gettimeout() or 0))
 
 
 def probe(url: str, *, status: int, timeout: float) -> str | None:
@@ -18,6 +32,7 @@ def probe(url: str, *, status: int, timeout: float) -> str | None:
         parts = urllib.parse.urlsplit(url)
         kind = http.client.HTTPSConnection if parts.scheme == "https" else http.client.HTTPConnection
         connection = kind(parts.hostname or "", parts.port, timeout=timeout)
+        connection.response_class = _Answer
     except ValueError as error:
         return f"cannot be asked: {error}"
     path = (parts.path or "/") + (f"?{parts.query}" if parts.query else "")

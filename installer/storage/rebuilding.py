@@ -120,7 +120,14 @@ def whole(store: Store, part: Part) -> bool:
 
 
 def rebuild(
-    bundle: Reader, content: Offered, bases: Sequence[Admitted], store: Store, *, workers: int, progress: Progress
+    bundle: Reader,
+    content: Offered,
+    bases: Sequence[Admitted],
+    store: Store,
+    *,
+    workers: int,
+    progress: Progress,
+    beside: int = 0,
 ) -> Rebuilt:
     """Make a whole part of a difference, and write its packs, trees and index into the store.
 
@@ -131,6 +138,7 @@ def rebuild(
         store: the site's.
         workers: processes that decompress and compress.
         progress: told the bytes of content.
+        beside: bytes that the disk must have for others; less than nothing where some of it may lie there already.
 
     Raises:
         IntegrityError: something does not match its digest, in the bundle or in the store.
@@ -147,7 +155,8 @@ def rebuild(
     brought = list(
         differences.checked(compressed, index, content.part.packs, lengths, held, [old.sizes for old in olds])
     )
-    store.require(space(brought), bundle.path.name)
+    if needed := space(brought):
+        store.require(max(0, needed + beside), bundle.path.name)
     packs = Packs(store)
     progress.start(f"rebuilding {content.release.label}", sum(map(size_of, brought)))
     frames = Inventory(olds, [each.part for each in bases])
@@ -192,12 +201,8 @@ def _carry_out(
     work = _rebuilder(bundle, members, olds, aside, quickest(values), RETAINED if values >= WORTH else 0)
     window = Window(numbered)
     with aside, Crew(workers, work) as crew:
-        made: dict[int, _Made | list[Remade]] = {}
-        for answers in crew.run(window):
-            for number, answer in answers:
-                made[number] = answer
-            for number, task in window.written(made):
-                one = made.pop(number)
+        for answers in crew.in_order(window):
+            for (number, task), one in zip(window.first(), answers, strict=True):
                 progress.advance(size_of(task.part))
                 if isinstance(one, _Made):
                     assert isinstance(task.part, Patch)
@@ -205,6 +210,7 @@ def _carry_out(
                     continue
                 for frame, remade in aside.take(number, one):
                     packs.add(frame, remade.size, remade.digest, remade.chunks)
+            window.written()
 
 
 def _values(part: Patch | Inflated) -> int:
@@ -241,16 +247,16 @@ def _rebuilder(
         def again(content: memoryview) -> bytes:
             return seal([content], compressor) if compressible(content, probe) else store([content])
 
-        def made(position: int, task: Task) -> _Made | list[Remade]:
+        def made(number: int, task: Task) -> _Made | list[Remade]:
             if isinstance(task.part, Patch):
                 frame = _rebuilt(fetch(task.part), task.part, task.chunks, chunks, add, again)
                 return _Made(frame, task.part.size, hashlib.sha256(frame).hexdigest())
-            place, room = aside.place(position), aside.room(position)
+            place, room = aside.place(number), aside.room(number)
             return remake(task.part, task.chunks, sizes, chunks, opened, again, place, room)
 
         sizes = [old.sizes for old in olds]
         while True:
-            channel.send([(position, made(position, task)) for position, task in channel.receive()])
+            channel.send([made(number, task) for number, task in channel.receive()])
 
     return body
 

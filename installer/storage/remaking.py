@@ -84,20 +84,24 @@ class Aside:
 
 
 def space(parts: Iterable[Patch | Inflated]) -> int:
-    """Bytes that the disk must have for what recipes make, at the least.
+    """Bytes that the disk must have for what recipes make, nearly.
 
-    Deflated members lie in the store as large as they are, since nothing compresses them further. While a program
-    makes one, its content and what comes out lie there too.
+    Deflated members lie in the store as large as they are, since nothing compresses them further, and once more in
+    the worker's file until they are there. While a program makes one, its content and what comes out lie there too.
     """
-    recipes = [part for part in parts if isinstance(part, Inflated)]
-    kept = sum(max(0, part.recipe.deflated - part.recipe.dropped) for part in recipes)
-    meanwhile = (
-        piece[0] + piece[1]
-        for part in recipes
-        for piece in part.recipe.pieces
-        if len(piece) == 3 and isinstance(part.ways[piece[2]], Rebuilder)
-    )
-    return kept + max(meanwhile, default=0)
+    kept = most = 0
+    for part in parts:
+        if not isinstance(part, Inflated):
+            continue
+        own = max(0, part.recipe.deflated - part.recipe.dropped)
+        meanwhile = (
+            piece[0] + piece[1]
+            for piece in part.recipe.pieces
+            if len(piece) == 3 and isinstance(part.ways[piece[2]], Rebuilder)
+        )
+        most = max(most, kept + max(meanwhile, default=0), kept + 2 * own)
+        kept += own
+    return most
 
 
 def sweep_rooms(folder: Path) -> None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Container, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from typing import NamedTuple
 
 from sealift.difference import Inflated, Patch
@@ -24,36 +24,35 @@ class Task(NamedTuple):
 
 
 class Window:
-    """Tasks by their numbers, in runs for a crew, and those of them that wait to be written, which is done in order.
-
-    Where too many wait, nothing further is handed out: it gives None until some were written.
-    """
+    """Tasks with their numbers, in runs for a crew that answers in order; None where too many wait to be written."""
 
     def __init__(self, tasks: Iterator[Task]) -> None:
         self._runs = _runs(enumerate(tasks))
-        self._waiting: deque[tuple[int, Task]] = deque()
-        self._archives = self._bytes = 0
+        self._waiting: deque[list[tuple[int, Task]]] = deque()
+        self._tasks = self._archives = self._bytes = 0
 
     def __iter__(self) -> Window:
         return self
 
     def __next__(self) -> list[tuple[int, Task]] | None:
-        if len(self._waiting) >= _WAITING or self._archives >= _ARCHIVES or self._bytes >= _WAITING_BYTES:
+        if self._tasks >= _WAITING or self._archives >= _ARCHIVES or self._bytes >= _WAITING_BYTES:
             return None
         run = next(self._runs)
-        self._waiting.extend(run)
+        self._waiting.append(run)
         self._count(run, 1)
         return run
 
-    def written(self, made: Container[int]) -> Iterator[tuple[int, Task]]:
-        """Yield the tasks that can be written, those before them being written; they do not wait any more."""
-        while self._waiting and self._waiting[0][0] in made:
-            first = self._waiting.popleft()
-            self._count([first], -1)
-            yield first
+    def written(self) -> None:
+        """The first run of those that wait was written."""
+        self._count(self._waiting.popleft(), -1)
 
-    def _count(self, tasks: Sequence[tuple[int, Task]], sign: int) -> None:
-        for _, task in tasks:
+    def first(self) -> list[tuple[int, Task]]:
+        """The first run of those that wait."""
+        return self._waiting[0]
+
+    def _count(self, run: Sequence[tuple[int, Task]], sign: int) -> None:
+        self._tasks += sign * len(run)
+        for _, task in run:
             if isinstance(task.part, Patch):
                 self._bytes += sign * task.part.size
             else:

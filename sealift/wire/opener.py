@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
+import base64
 import os
 import ssl
 from dataclasses import dataclass
-from urllib.parse import unquote
+from urllib.parse import unquote_to_bytes
 from urllib.request import getproxies, proxy_bypass
 
 import urllib3
 from urllib3.exceptions import LocationValueError, ProxySchemeUnknown
-from urllib3.util import make_headers, parse_url
+from urllib3.util import parse_url
 
 from ..errors import SealiftError
 from ..names import visible
@@ -58,9 +59,10 @@ class Opener:
             to = parse_url(proxy if "://" in proxy else f"http://{proxy}")
             if not to.host:
                 raise LocationValueError("no host")
+            said = base64.b64encode(unquote_to_bytes(to.auth)).decode() if to.auth else None
             return urllib3.ProxyManager(
                 to._replace(auth=None).url,
-                proxy_headers=make_headers(proxy_basic_auth=unquote(to.auth)) if to.auth else None,
+                proxy_headers={"proxy-authorization": f"Basic {said}"} if said else None,
                 ssl_context=context,
                 maxsize=connections,
                 proxy_ssl_context=self.context() if to.scheme == "https" else None,

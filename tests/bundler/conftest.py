@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import threading
 from collections.abc import Callable, Iterator
 from datetime import datetime
 from pathlib import Path
@@ -10,6 +9,7 @@ from pathlib import Path
 import pytest
 from calls import Call
 from served import Served, answering
+from threaded import threaded
 from worlds import NOW, Connected
 
 from bundler.cli import PROGRAM
@@ -42,9 +42,5 @@ def another(tmp_path: Path) -> Callable[..., Connected]:
 def served(monkeypatch: pytest.MonkeyPatch) -> Iterator[Served]:
     """A server of one file."""
     monkeypatch.setenv("no_proxy", "127.0.0.1")
-    with answering() as server:
-        thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.01})
-        thread.start()
+    with answering() as server, threaded(server):
         yield server
-        server.shutdown()
-        thread.join()

@@ -7,7 +7,6 @@ import gzip
 import io
 import json
 import os
-import threading
 from collections.abc import Iterator, Mapping
 from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
@@ -17,6 +16,7 @@ import pytest
 from calls import Call
 from debian import Repository, ar, deb, tar
 from registries import need
+from threaded import threaded
 from worlds import Connected
 
 from bundler.source import Found, Workshop, problems_of, traces_of
@@ -280,12 +280,9 @@ class _Quiet(SimpleHTTPRequestHandler):
 @pytest.fixture
 def served(made: Repository) -> Iterator[str]:
     """The address of a server of the repository."""
-    with ThreadingHTTPServer(("127.0.0.1", 0), functools.partial(_Quiet, directory=str(made.folder))) as server:
-        thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.01})
-        thread.start()
+    handler = functools.partial(_Quiet, directory=str(made.folder))
+    with ThreadingHTTPServer(("127.0.0.1", 0), handler) as server, threaded(server):
         yield f"http://127.0.0.1:{server.server_port}"
-        server.shutdown()
-        thread.join()
 
 
 def test_a_server_that_sends_without_end_is_left(

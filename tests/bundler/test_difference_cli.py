@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 from archives import Packed, edited, prose, zipped
 from calls import Call
-from worlds import Connected
+from worlds import Connected, program
 
 from bundler.cli import PROGRAM as BUNDLE
 from bundler.depots.depot import Depot
@@ -74,6 +74,30 @@ def test_a_week_by_receipt(here: Connected, bundle: Call, install: Call) -> None
     assert install("import", "--site", "plant-7", "two.sealift") == 0, install.err
     assert install("list", "--site", "plant-7") == 0
     assert "1.1.0" in install.out
+
+
+def test_a_fast_difference_is_larger_and_gives_the_same_release(here: Connected, bundle: Call, install: Call) -> None:
+    """`--fast` subtracts no programs and looks into archives none the less, and `--level` makes what is smaller yet."""
+    wheels = [[Packed(name=f"{name}.py", content=prose(name, 60_000)) for name in range(2)] for _ in range(2)]
+    wheels[1][1] = Packed(name="1.py", content=edited(prose(1, 60_000)))
+    here.spec("2.0.0", {"bin": program(1), "shop.whl": zipped(wheels[0])})
+    here.spec("2.1.0", {"bin": program(1, moved=400), "shop.whl": zipped(wheels[1])})
+    export = ("--depot", "depot", "--unsafe-no-passphrase", "--json")
+    assert bundle("export", "shop-2.0.0.yaml", *export) == 0, bundle.err
+    sizes: list[int] = []
+    for option in (["--fast"], [], ["--level", "9"]):
+        out = ("--out", f"{len(sizes)}.sealift")
+        assert bundle("export", "shop-2.1.0.yaml", *export, "--since", "shop@2.0.0", *out, *option) == 0, bundle.err
+        said = json.loads(bundle.out)["releases"][0]["difference"]
+        assert said["inflated"]["archives"] == 1
+        sizes.append(said["size"])
+    assert sizes[0] > 1.5 * sizes[1]
+    assert sizes[1] > sizes[2]
+    root = "depot/metadata/1.root.json"
+    assert install("enroll", "--site", "s", "--root", root, "--fingerprint", here.fingerprint) == 0
+    assert install("import", "--site", "s", "shop-2.0.0.sealift") == 0
+    assert install("import", "--site", "s", "0.sealift") == 0, install.err
+    assert install("verify", "--site", "s", "--deep") == 0, install.err
 
 
 def test_a_difference_to_what_a_site_lacks(here: Connected, bundle: Call, install: Call) -> None:

@@ -168,3 +168,14 @@ def test_what_no_reader_would_grant_travels_as_it_is(
     isolated.admit(bundle)
     isolated.apply("2")
     assert {name: (isolated.srv / "current" / name).read_bytes() for name in new} == new
+
+
+def test_the_former_release_counts_before_others_that_the_site_holds(connected: Connected) -> None:
+    """Where both have a path, a file is compressed against what it was, in whatever order they are named."""
+    connected.bundle("1.0", {"a.bin": noise(1, 300_000)})
+    connected.bundle("1.0", {"a.bin": noise(2, 300_000)}, release="other")
+    for version, since in (("1.1", ["shop@1.0", "other@1.0"]), ("1.2", ["other@1.0", "shop@1.0"])):
+        bundle = connected.bundle(version, {"a.bin": edited(noise(1, 300_000))}, since=since)
+        found = connected.made[bundle.name].carried[0].difference
+        assert found is not None
+        assert found.size < 4000

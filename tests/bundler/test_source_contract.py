@@ -10,7 +10,6 @@ import itertools
 import json
 import os
 import pkgutil
-import threading
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
@@ -24,6 +23,7 @@ from gitserver import repository
 from images import Pile
 from registries import need
 from stores import Store
+from threaded import threaded
 from wheelhouse import wheel
 from worlds import NOW, Connected
 
@@ -179,12 +179,8 @@ def server(origin: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[str]:
     """The address of a server of `origin`."""
     monkeypatch.setenv("no_proxy", "127.0.0.1")
     handler = functools.partial(_Quiet, directory=str(origin))
-    with ThreadingHTTPServer(("127.0.0.1", 0), handler) as serving:
-        thread = threading.Thread(target=serving.serve_forever, kwargs={"poll_interval": 0.01})
-        thread.start()
+    with ThreadingHTTPServer(("127.0.0.1", 0), handler) as serving, threaded(serving):
         yield f"http://127.0.0.1:{serving.server_port}"
-        serving.shutdown()
-        thread.join()
 
 
 @pytest.fixture(params=KINDS)

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from worlds import program
 
 from bundler.coding.alignment import align
-from bundler.coding.coding import Coded, Coder, against
+from bundler.coding.coding import QUICKEST, Coded, Coder, against
 from bundler.coding.subtracting import Subtraction, subtract
 from sealift.difference import Patch, content_of
 from sealift.errors import IntegrityError
@@ -40,6 +40,26 @@ def test_code_that_moved_costs_a_part_of_what_compression_needs() -> None:
     assert coded.subtraction
     assert len(coded.frame) < len(against(new, old, LEVEL)) / 2
     assert content_of(patch(coded, len(new)), coded.frame, old) == new
+
+
+def test_the_quickest_level_subtracts_nothing() -> None:
+    """It compresses programs against their old versions, as everything else, and what comes out is the same."""
+    old, new = program(1), program(1, moved=400)
+    coded = Coder(QUICKEST).code(new, old)
+    assert coded.referring
+    assert not coded.subtraction
+    assert len(Coder(QUICKEST + 1).code(new, old).frame) < len(coded.frame) < len(new) / 2
+    assert content_of(patch(coded, len(new)), coded.frame, old) == new
+
+
+@given(place=st.integers(0, 20_000))
+def test_what_stays_is_found_wherever_it_stood(place: int) -> None:
+    """Some of the windows that are looked up are among those that are sampled, however both places lie."""
+    chance = random.Random(7)
+    piece = chance.randbytes(120)
+    found = align(chance.randbytes(place // 3) + piece, chance.randbytes(place) + piece)
+    assert found
+    assert place - place // 3 in found.shifts
 
 
 def test_the_literals_are_what_was_put_in() -> None:

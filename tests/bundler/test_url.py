@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import base64
 import contextlib
 import datetime
+import gzip
 import hashlib
 import http.client
 import ipaddress
@@ -26,10 +28,12 @@ from cryptography import x509
 from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.x509.oid import NameOID
+from threaded import threaded
 
-from bundler.network import cache, connections
+from bundler.network import cache, connections, pages
 from bundler.network.cache import Fetched
 from bundler.network.fetch import fetch
+from bundler.network.line import Line as Opened
 from bundler.source import Found, Workshop
 from bundler.sources import url
 from sealift.durable import locked
@@ -198,14 +202,8 @@ def chunked(body: bytes, *, complete: bool = True) -> Step:
 @contextlib.contextmanager
 def serving(server: Server) -> Iterator[Server]:
     """Answer until the test has ended."""
-    with server:
-        thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.01})
-        thread.start()
-        try:
-            yield server
-        finally:
-            server.shutdown()
-            thread.join()
+    with server, threaded(server):
+        yield server
 
 
 @pytest.fixture(autouse=True)
@@ -540,6 +538,36 @@ def test_a_head_that_drips_is_given_up(server: Server, line: Line) -> None:
     assert time.monotonic() - began < 3
 
 
+def test_a_page_of_gzip_that_never_gives_anything_is_given_up(server: Server) -> None:
+    """67: blocks without content are bytes that arrive, and count."""
+
+    def endless(exchange: Exchange) -> None:
+        exchange.head(200, Content_Encoding="gzip")
+        exchange.wfile.write(b"\x1f\x8b\x08\0\0\0\0\0\0\x03")
+        with contextlib.suppress(OSError):
+            for _ in range(200):
+                exchange.wfile.write(b"\0\0\0\xff\xff" * 13_000)
+
+    server.script = [endless]
+    with Opened() as opened, pytest.raises(SourceError, match="cannot be decompressed"):
+        pages.page(f"{server.url}/simple/", opened, Patience(attempts=1), limit=1000)
+
+
+def test_a_page_may_come_as_gzip_of_several_members(server: Server) -> None:
+    """What is asked for compressed is read as it was before; what is behind the last member does not count."""
+    body = gzip.compress(b"one ") + gzip.compress(b"two") + b"rest"
+
+    def compressed(exchange: Exchange) -> None:
+        exchange.head(200, Content_Encoding="gzip")
+        exchange.wfile.write(body)
+
+    server.script = [compressed]
+    with Opened() as opened:
+        found = pages.page(f"{server.url}/simple/", opened, Patience(attempts=1), limit=1000)
+    assert found is not None
+    assert found.content == b"one two"
+
+
 def test_a_body_that_stalls_is_resumed(server: Server, line: Line) -> None:
     """Silence in the body is a break like any other."""
     done = threading.Event()
@@ -809,6 +837,15 @@ def test_a_proxys_credentials_go_to_the_proxy_alone(
     line.fetch(f"{server.url}/f")
     assert proxy.seen[0][1]["Proxy-Authorization"] == "Basic dXNlcjpwQHNz"
     assert not {"Proxy-Authorization", "Authorization"} & set(server.seen[0][1])
+
+
+def test_a_proxys_password_may_have_any_letters(
+    server: Server, proxy: Server, line: Line, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """They are sent in UTF-8 (RFC 7617 leaves that to both)."""
+    monkeypatch.setenv("HTTP_PROXY", proxy.url.replace("//", "//user:%E2%82%AC@"))
+    line.fetch(f"{server.url}/f")
+    assert base64.b64decode(proxy.seen[0][1]["Proxy-Authorization"].split()[1]).decode() == "user:€"
 
 
 @pytest.mark.parametrize("address", ["socks5://user:secret@127.0.0.1:1", "http://user:secret@127.0.0.1:1"])

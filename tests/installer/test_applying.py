@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import contextlib
 import http.server
 import os
 import shutil
 import signal
+import socket
 import subprocess
 import sys
 import threading
@@ -245,6 +247,30 @@ def test_a_service_that_is_not_there_returns_the_former_release(
     gone.server.server_close()
     with pytest.raises(DeployError, match="did not answer"):
         site.apply("1.1.0", more=_http(gone.url))
+    assert _unchanged(site)
+
+
+def test_a_service_whose_answer_drips_returns_the_former_release(site: Isolated) -> None:
+    """By HTTP: the head has the time of an answer, however many bytes it comes in."""
+    with socket.create_server(("127.0.0.1", 0)) as listening:
+
+        def drip() -> None:
+            with contextlib.suppress(OSError):
+                connection, _ = listening.accept()
+                with connection:
+                    connection.sendall(b"HTTP/1.1 200 OK\r\nX-Long: ")
+                    for _ in range(200):
+                        connection.sendall(b"x")
+                        time.sleep(0.05)
+
+        serving_it = threading.Thread(target=drip)
+        serving_it.start()
+        began = time.monotonic()
+        url = f"http://127.0.0.1:{listening.getsockname()[1]}/"
+        with pytest.raises(DeployError, match="did not answer: timed out"):
+            site.apply("1.1.0", more=_http(url).replace("timeout: 5", "timeout: 1"))
+        assert time.monotonic() - began < 6
+        serving_it.join()
     assert _unchanged(site)
 
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import os
-import signal
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -12,6 +11,7 @@ from pathlib import Path
 import pytest
 from gitserver import GitServer, Repository, repository
 from images import sample
+from killer import Side, killed_at_program
 from molds import Molded
 from registries import PASSWORD, USER
 from sshserver import SshServer, ssh_server
@@ -20,7 +20,6 @@ from worlds import Connected, Isolated
 from installer.applying import Outcome
 from installer.branch import repository as installer_repository
 from installer.environments.environment import load
-from installer.programs import commands
 from installer.storage.deployable import Deployable
 from sealift.errors import DeployError, SealiftError, UsageError
 
@@ -336,27 +335,10 @@ def test_values_are_what_is_committed(place: Place) -> None:
 @pytest.mark.slow
 @pytest.mark.parametrize("side", ["before", "after"])
 @pytest.mark.parametrize("word", ["fast-import", "commit-tree", "push"])
-def test_a_killed_apply(place: Place, word: str, side: str) -> None:
+def test_a_killed_apply(place: Place, word: str, side: Side) -> None:
     """95: whatever the instant, the branch has one release whole; the next command ends with one commit on top."""
     place.deploy("1.0")
-    if (child := os.fork()) == 0:
-        original = commands.run
-
-        def run(arguments: list[str], **rest: object) -> commands.Outcome:
-            due = word in arguments
-            if due and side == "before":
-                os.kill(os.getpid(), signal.SIGKILL)
-            outcome = original(arguments, **rest)  # type: ignore[arg-type]
-            if due:
-                os.kill(os.getpid(), signal.SIGKILL)
-            return outcome
-
-        try:
-            commands.run = run  # type: ignore[assignment]
-            place.deploy("1.1")
-        finally:
-            os._exit(1)
-    assert os.WIFSIGNALED(os.waitpid(child, 0)[1])
+    killed_at_program(lambda: place.deploy("1.1"), lambda words: word in words, side)
     for room in (place.site.folder / "environments/plant-7/targets").iterdir():
         (room / "git/shallow.lock").touch()
     whole = {"1.0": "apps/shop/only-1.0.yaml", "1.1": "apps/shop/only-1.1.yaml"}

@@ -7,14 +7,13 @@ answers, and not that a cluster takes the objects.
 from __future__ import annotations
 
 import json
-import os
-import signal
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
 from cluster import Cluster, cluster
+from killer import killed_at_program
 from molds import Molded
 from registries import need
 from worlds import Connected, Isolated
@@ -22,7 +21,6 @@ from worlds import Connected, Isolated
 from installer.applying import Outcome
 from installer.cluster import kube
 from installer.environments.environment import load
-from installer.programs import commands
 from sealift.errors import DeployError, SealiftError, StrandedError, UsageError
 
 WEB = """\
@@ -261,21 +259,7 @@ def test_no_error_says_what_values_filled(text: str) -> None:
 def test_a_killed_switch(place: Place, word: str) -> None:
     """95: after the kill no release counts as serving, and the next command ends at one, whole."""
     place.deploy("1.0")
-    if (child := os.fork()) == 0:
-        original = commands.run
-
-        def run(arguments: list[str], **rest: object) -> commands.Outcome:
-            outcome = original(arguments, **rest)  # type: ignore[arg-type]
-            if word in arguments and "--dry-run=server" not in arguments:
-                os.kill(os.getpid(), signal.SIGKILL)
-            return outcome
-
-        try:
-            commands.run = run  # type: ignore[assignment]
-            place.deploy("1.1")
-        finally:
-            os._exit(1)
-    assert os.WIFSIGNALED(os.waitpid(child, 0)[1])
+    killed_at_program(lambda: place.deploy("1.1"), lambda words: word in words and "--dry-run=server" not in words)
     target = place.site.installation.targets(load(place.site.root / "environment.yaml"))[0]
     assert "did not end" in str(target.current())
     outcome = place.deploy("1.1")

@@ -2,21 +2,19 @@
 
 from __future__ import annotations
 
-import os
 import shutil
-import signal
 from pathlib import Path
 
 import pytest
 from boxes import Boxes, box
 from images import Sample
+from killer import killed_at_program
 from molds import Molded
 from registries import Running
 from worlds import Connected, Isolated
 
 from installer.applying import Outcome
 from installer.environments.environment import load
-from installer.programs import commands
 from sealift.errors import DeployError, SealiftError, UsageError
 
 WEB = "registry.example.com/shop/web"
@@ -265,21 +263,7 @@ def test_layouts_that_nothing_needs_are_removed(place: Place) -> None:
 def test_a_killed_switch(place: Place, word: str) -> None:
     """95: after the kill no release counts as serving, and the next command ends at one, whole and running."""
     place.deploy("1.0")
-    if (child := os.fork()) == 0:
-        original = commands.run
-
-        def run(arguments: list[str], **rest: object) -> commands.Outcome:
-            outcome = original(arguments, **rest)  # type: ignore[arg-type]
-            if arguments[:2] == ["podman", word]:
-                os.kill(os.getpid(), signal.SIGKILL)
-            return outcome
-
-        try:
-            commands.run = run  # type: ignore[assignment]
-            place.deploy("1.1")
-        finally:
-            os._exit(1)
-    assert os.WIFSIGNALED(os.waitpid(child, 0)[1])
+    killed_at_program(lambda: place.deploy("1.1"), lambda words: words[:2] == ["podman", word])
     target = place.site.installation.targets(load(place.site.root / "environment.yaml"))[0]
     assert "did not end" in str(target.current())
     outcome = place.deploy("1.1")

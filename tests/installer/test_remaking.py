@@ -15,9 +15,11 @@ from worlds import Connected, Isolated
 from bundler.depots.depot import Depot
 from bundler.depots.holding import in_depot
 from bundler.differences.patching import difference
+from bundler.sealing import Effort
 from installer.auditing import audit
 from installer.collecting import collect
 from installer.environments.environment import load
+from installer.storage import packs
 from installer.storage.store import SPARE, Store
 from sealift.errors import StoreError
 from sealift.progress import Silent
@@ -84,16 +86,32 @@ def test_where_archives_are_not_looked_into_they_cross_as_they_are(connected: Co
     assert tree_of(isolated.srv / "current") == release(2)
 
 
+@pytest.mark.parametrize("free", [2 << 20, 4 << 20], ids=["less than they are", "less than they are while made"])
 def test_what_the_disk_cannot_take_is_refused_before_any_of_it_is_made(
-    isolated: Isolated, crossing: Path, monkeypatch: pytest.MonkeyPatch
+    isolated: Isolated, crossing: Path, monkeypatch: pytest.MonkeyPatch, free: int
 ) -> None:
     """The bundle itself would fit; the archives that it becomes would not, and their sizes are known."""
-    monkeypatch.setattr(Store, "free", lambda _: SPARE + (2 << 20))
+    monkeypatch.setattr(Store, "free", lambda _: SPARE + free)
     before = tree_of(isolated.site.store)
     with pytest.raises(StoreError, match="bytes are needed for") as caught:
         isolated.admit(crossing)
     assert "gc" in (caught.value.hint or "")
     assert tree_of(isolated.site.store) == before
+
+
+def test_a_repair_needs_no_room_for_what_is_there(
+    isolated: Isolated, crossing: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A release of which a pack was lost has its other packs already."""
+    monkeypatch.setattr(packs, "PACK_TARGET", 1 << 20)
+    isolated.admit(crossing)
+    store = Store(isolated.site.store)
+    former, new = (each.part.packs for each in isolated.site.state.admitted)
+    lost = store.pack(min(set(new) - set(former), key=lambda pack: pack.length))
+    lost.unlink()
+    monkeypatch.setattr(Store, "free", lambda _: SPARE + (4 << 20))
+    isolated.admit(crossing)
+    assert lost.exists()
 
 
 def test_nothing_depends_on_the_base_afterwards(isolated: Isolated, crossing: Path) -> None:
@@ -113,7 +131,7 @@ def test_the_same_releases_give_the_same_difference(connected: Connected, crossi
             in_depot(Depot(connected.depot.folder), "shop", "1.1.0"),
             [in_depot(connected.depot, "shop", "1.0.0")],
             tmp_path / f"{workers}",
-            level=9,
+            level=Effort.difference_level,
             workers=workers,
             progress=Silent(),
         )

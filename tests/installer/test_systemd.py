@@ -3,17 +3,16 @@
 from __future__ import annotations
 
 import os
-import signal
 from pathlib import Path
 
 import pytest
+from killer import killed_at_program
 from machine import Machine
 from molds import Molded
 from worlds import Connected, Isolated
 
 from installer.applying import Outcome
 from installer.environments.environment import load
-from installer.programs import commands
 from installer.systemd import units
 from sealift.errors import DeployError, UsageError
 
@@ -298,21 +297,7 @@ def test_without_systemd(place: Place, tmp_path: Path, monkeypatch: pytest.Monke
 def test_a_killed_switch(place: Place, word: str) -> None:
     """95: after the kill no release counts as serving, and the next command ends at one, whole and running."""
     place.deploy("1.0")
-    if (child := os.fork()) == 0:
-        original = commands.run
-
-        def run(arguments: list[str], **rest: object) -> commands.Outcome:
-            outcome = original(arguments, **rest)  # type: ignore[arg-type]
-            if word in arguments:
-                os.kill(os.getpid(), signal.SIGKILL)
-            return outcome
-
-        try:
-            commands.run = run  # type: ignore[assignment]
-            place.deploy("1.1")
-        finally:
-            os._exit(1)
-    assert os.WIFSIGNALED(os.waitpid(child, 0)[1])
+    killed_at_program(lambda: place.deploy("1.1"), lambda words: word in words)
     target = place.site.installation.targets(load(place.site.root / "environment.yaml"))[0]
     assert word == "verify" or "did not end" in str(target.current())
     outcome = place.deploy("1.1")

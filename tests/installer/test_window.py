@@ -18,40 +18,29 @@ def task(size: int) -> Task:
     return Task(Patch(pack=0, offset=0, length=1, size=size, sha256="0" * 64, chunks=((0, 1),)), [])
 
 
-@given(sizes=st.lists(st.integers(1, 8 * MIB), max_size=120), workers=st.integers(1, 4), seed=st.integers(0, 99))
-def test_all_is_handed_out_and_written_in_order(sizes: list[int], workers: int, seed: int) -> None:
-    """In whatever order workers end, every task is written once, in order, and no more than the bound waits."""
+@given(sizes=st.lists(st.integers(1, 8 * MIB), max_size=120), ahead=st.integers(1, 8), seed=st.integers(0, 99))
+def test_all_is_handed_out_in_order_and_within_bounds(sizes: list[int], ahead: int, seed: int) -> None:
+    """Every task is handed out once, in order, and no more than the bound waits to be written."""
     chance = random.Random(seed)
     window = Window(iter([task(size) for size in sizes]))
-    under_way: list[list[tuple[int, Task]]] = []
-    made: set[int] = set()
-    written: list[int] = []
-    waiting = 0
-    ended = False
-    while not ended or under_way:
-        while not ended and len(under_way) < 2 * workers:
-            try:
-                run = next(window)
-            except StopIteration:
-                ended = True
-                break
+    waiting: list[int] = []
+    seen: list[int] = []
+    while True:
+        run: list[tuple[int, Task]] | None = []
+        while run is not None and len(waiting) < ahead:
+            run = next(window, None) if len(seen) < len(sizes) else None
             if run is None:
-                assert waiting >= 16 * MIB or len(made) + sum(map(len, under_way)) >= 256
+                assert sum(waiting) >= 16 * MIB or len(seen) == len(sizes)
                 break
-            under_way.append(run)
-            waiting += sum(each.part.size for _, each in run if isinstance(each.part, Patch))
-        assert waiting < 24 * MIB
-        if not under_way:
-            continue
-        run = under_way.pop(chance.randrange(len(under_way)))
-        made.update(number for number, _ in run)
-        for number, each in window.written(made):
-            assert isinstance(each.part, Patch)
-            assert each.part.size == sizes[number]
-            made.discard(number)
-            written.append(number)
-            waiting -= each.part.size
-    assert written == list(range(len(sizes)))
+            seen += [number for number, _ in run]
+            waiting.append(sum(sizes[number] for number, _ in run))
+            assert sum(waiting) < 24 * MIB
+        if not waiting:
+            break
+        for _ in range(chance.randint(1, len(waiting))):
+            assert sum(sizes[number] for number, _ in window.first()) == waiting.pop(0)
+            window.written()
+    assert seen == list(range(len(sizes)))
 
 
 def test_many_small_tasks_go_to_several_workers() -> None:

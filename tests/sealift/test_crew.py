@@ -43,6 +43,42 @@ def test_every_task_is_answered(count: int, ahead: int) -> None:
         assert list(crew.run(iter(()))) == []
 
 
+def test_a_few_tasks_are_for_as_many_workers() -> None:
+    """Nobody is handed a second task while somebody has none."""
+
+    def who(channel: Channel) -> None:
+        while True:
+            channel.receive()
+            channel.send(os.getpid())
+
+    with Crew(3, who) as crew:
+        assert len(set(crew.run(iter(range(3)), ahead=2))) == 3
+
+
+@pytest.mark.parametrize("count", [1, 3])
+@pytest.mark.parametrize("most", [1, 4, 200])
+def test_answers_come_in_the_order_of_their_tasks(count: int, most: int) -> None:
+    """Whoever is quicker, answers keep the order, and no more than so many tasks are begun before the first is done."""
+    begun: list[int] = []
+
+    def tasks() -> Iterator[int]:
+        for number in range(60):
+            begun.append(number)
+            yield number
+
+    def late(channel: Channel) -> None:
+        while True:
+            number = channel.receive()
+            time.sleep(0.02 if number % 7 == 0 else 0)
+            channel.send(number)
+
+    with Crew(count, late) as crew:
+        for place, answer in enumerate(crew.in_order(tasks(), most=most)):
+            assert answer == place
+            assert len(begun) - place <= most
+        assert list(crew.in_order(iter(()))) == []
+
+
 def test_nothing_is_handed_out_where_the_tasks_wait() -> None:
     """After None among the tasks, the next is asked for when an answer has come, and none is lost."""
     answered: list[int] = []
@@ -54,7 +90,7 @@ def test_nothing_is_handed_out_where_the_tasks_wait() -> None:
             yield number
 
     with Crew(2, double) as crew:
-        for answer in crew.run(one_at_a_time()):
+        for answer in crew.in_order(one_at_a_time()):
             answered.append(answer)
     assert answered == list(range(0, 40, 2))
 

@@ -11,7 +11,6 @@ import contextlib
 import copy
 import json
 import re
-import threading
 import urllib.parse
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
@@ -20,6 +19,7 @@ from pathlib import Path
 from typing import Any
 
 import yaml
+from threaded import threaded
 
 Tree = dict[str, Any]
 Key = tuple[str, str, str, str]
@@ -334,10 +334,5 @@ def cluster(folder: Path) -> Iterator[Cluster]:
             )
         )
         server.cluster = Cluster(kubeconfig=config)
-        thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.02})
-        thread.start()
-        try:
+        with threaded(server):
             yield server.cluster
-        finally:
-            server.shutdown()
-            thread.join()

@@ -8,7 +8,6 @@ import gzip
 import os
 import ssl
 import subprocess
-import threading
 import urllib.parse
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
@@ -17,6 +16,7 @@ from pathlib import Path
 from typing import Any
 
 from registries import PASSWORD, USER, certificate, need
+from threaded import threaded
 
 _AUTHOR = {
     "GIT_AUTHOR_NAME": "A",
@@ -207,10 +207,5 @@ def git_server(folder: Path, *, tls: bool = True, password: bool = True) -> Iter
         server.secret = f"Basic {basic}" if password else None
         made = GitServer(root, f"{'https' if tls else 'http'}://127.0.0.1:{server.server_port}", authority)
         server.requests = made.requests
-        thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.02})
-        thread.start()
-        try:
+        with threaded(server):
             yield made
-        finally:
-            server.shutdown()
-            thread.join()

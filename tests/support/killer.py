@@ -10,10 +10,11 @@ import os
 import signal
 import threading
 import traceback
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any, Literal
 
 from installer.folders import writing
+from installer.programs import commands
 
 Side = Literal["before", "after"]
 CALLS = ("fsync", "fdatasync", "replace", "rename", "unlink", "rmdir", "symlink", "link", "mkdir")
@@ -105,3 +106,36 @@ def killed(operation: Callable[[], object], at: int, side: Side, arm: Callable[[
         return True
     assert os.waitstatus_to_exitcode(status) == 0, "the operation failed before it was killed"
     return False
+
+
+def killed_at_program(
+    operation: Callable[[], object], due: Callable[[Sequence[str]], bool], side: Side = "after"
+) -> None:
+    """Run `operation` in a forked child that is killed at the first program that it runs and that is due.
+
+    Args:
+        operation: what to run.
+        due: whether a program is, by its words.
+        side: whether the program has run.
+
+    Raises:
+        AssertionError: the operation came to its end.
+    """
+    child = os.fork()
+    if child == 0:
+        original = commands.run
+
+        def run(words: Sequence[str], **rest: Any) -> commands.Outcome:
+            if due(words) and side == "before":
+                os.kill(os.getpid(), signal.SIGKILL)
+            outcome = original(words, **rest)
+            if due(words):
+                os.kill(os.getpid(), signal.SIGKILL)
+            return outcome
+
+        try:
+            setattr(commands, "run", run)  # noqa: B010 mypy refuses the assignment
+            operation()
+        finally:
+            os._exit(1)
+    assert os.WIFSIGNALED(os.waitpid(child, 0)[1])

@@ -6,12 +6,12 @@ import contextlib
 import re
 import socket
 import struct
-import threading
 from collections.abc import Callable, Iterator
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
 
 from images import Pile, Value
+from threaded import threaded
 
 Twist = Callable[["Exchange"], bool]
 """Answers a request in its own way, or returns False and leaves it to the registry."""
@@ -95,11 +95,5 @@ class Liar(ThreadingHTTPServer):
 @contextlib.contextmanager
 def lying(pile: Pile, tags: dict[str, Value]) -> Iterator[Liar]:
     """A liar that answers."""
-    with Liar(pile, tags) as server:
-        thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.01})
-        thread.start()
-        try:
-            yield server
-        finally:
-            server.shutdown()
-            thread.join()
+    with Liar(pile, tags) as server, threaded(server):
+        yield server

@@ -13,7 +13,6 @@ import shutil
 import socket
 import ssl
 import subprocess
-import threading
 import time
 import urllib.error
 import urllib.parse
@@ -30,6 +29,8 @@ from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import padding, rsa
 from cryptography.x509.oid import NameOID
 from images import INDEX, Pile, Value, encoded
+from listening import listening
+from threaded import threaded
 
 Mode = Literal["plain", "tls", "token"]
 USER, PASSWORD = "robot", "pass"
@@ -254,10 +255,7 @@ def registry(folder: Path, mode: Mode = "plain") -> Iterator[Running]:
         if mode == "token":
             authority, key = certificate(folder, "tokens")
             tokens = stack.enter_context(TokenServer(authority, key))
-            thread = threading.Thread(target=tokens.serve_forever, kwargs={"poll_interval": 0.02})
-            thread.start()
-            stack.callback(thread.join)
-            stack.callback(tokens.shutdown)
+            stack.enter_context(threaded(tokens))
             running.tokens = tokens.scopes
             running.grant = tokens.token
             settings["auth"] = {
@@ -278,20 +276,11 @@ def registry(folder: Path, mode: Mode = "plain") -> Iterator[Running]:
             env={"PATH": os.environ["PATH"], "OTEL_TRACES_EXPORTER": "none"},
         )
         try:
-            _await(process, port, folder / "log")
+            listening(process, port, folder / "log", "docker-registry")
             yield running
         finally:
             process.terminate()
             process.wait(10)
-
-
-def _await(process: subprocess.Popen[bytes], port: int, log: Path) -> None:
-    deadline = time.monotonic() + 20
-    while time.monotonic() < deadline and process.poll() is None:
-        with contextlib.suppress(OSError), socket.create_connection(("127.0.0.1", port), 1):
-            return
-        time.sleep(0.02)
-    raise AssertionError(f"docker-registry does not answer: {log.read_text()[-2000:]}")
 
 
 def logged_in(folder: Path, running: Running) -> Path:

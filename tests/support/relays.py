@@ -26,6 +26,7 @@ from cryptography import x509
 from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.x509.oid import NameOID
+from threaded import threaded
 from worlds import Isolated
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -118,13 +119,8 @@ def relaying(endpoint: str, certificate: tuple[Path, Path] | None = None) -> Ite
             context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
             context.load_cert_chain(*certificate)
             server.socket = context.wrap_socket(server.socket, server_side=True, do_handshake_on_connect=False)
-        thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.01})
-        thread.start()
-        try:
+        with threaded(server):
             yield server
-        finally:
-            server.shutdown()
-            thread.join()
 
 
 class _Killer:

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import contextlib
-import threading
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+
+from threaded import threaded
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -79,9 +80,5 @@ class _Handler(BaseHTTPRequestHandler):
 @contextlib.contextmanager
 def serving() -> Iterator[Routes]:
     """A server that serves."""
-    with Routes() as server:
-        thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.01})
-        thread.start()
+    with Routes() as server, threaded(server):
         yield server
-        server.shutdown()
-        thread.join()

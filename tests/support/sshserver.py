@@ -7,11 +7,11 @@ import getpass
 import os
 import socket
 import subprocess
-import time
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
+from listening import listening
 from registries import need
 
 
@@ -55,7 +55,7 @@ def ssh_server(folder: Path) -> Iterator[SshServer]:
             [program, "-D", "-e", "-f", str(configuration)], stdin=subprocess.DEVNULL, stderr=log
         )
     try:
-        _await(process, port, folder / "log")
+        listening(process, port, folder / "log", "sshd")
         plain = f"ssh -F none -o BatchMode=yes -o IdentitiesOnly=yes -o UserKnownHostsFile={known}"
         yield SshServer(
             url=f"ssh://{getpass.getuser()}@127.0.0.1:{port}",
@@ -65,12 +65,3 @@ def ssh_server(folder: Path) -> Iterator[SshServer]:
     finally:
         process.terminate()
         process.wait(10)
-
-
-def _await(process: subprocess.Popen[bytes], port: int, log: Path) -> None:
-    deadline = time.monotonic() + 20
-    while time.monotonic() < deadline and process.poll() is None:
-        with contextlib.suppress(OSError), socket.create_connection(("127.0.0.1", port), 1):
-            return
-        time.sleep(0.02)
-    raise AssertionError(f"sshd does not answer: {log.read_text()[-2000:]}")

@@ -129,6 +129,7 @@ class Connected:
         since: Sequence[str] = (),
         receipts: Sequence[Statement] = (),
         inflate: bool = True,
+        small: bool = False,
     ) -> Path:
         """Export specs as one bundle, as a difference to `name@version` or for receipts; return its path."""
         several = [specs] if isinstance(specs, Path) else list(specs)
@@ -138,7 +139,7 @@ class Connected:
             loaded,
             self.depot,
             path,
-            effort=Effort(level=level, threads=threads, inflate=inflate),
+            effort=Effort(level=level, threads=threads, inflate=inflate, small=small),
             signer_for=online_signer(self.depot.folder, Told(), unsafe_unencrypted=True),
             times=Times(now=self.now, published=self.now, epoch=0),
             progress=Silent(),
@@ -161,10 +162,11 @@ class Connected:
         since: Sequence[str] = (),
         receipts: Sequence[Statement] = (),
         inflate: bool = True,
+        small: bool = False,
     ) -> Path:
         """Export one release of these files (`sample(1)` by default); return the bundle."""
         spec = self.spec(version, sample() if files is None else files, release=release, more=more)
-        return self.export(spec, since=since, receipts=receipts, inflate=inflate)
+        return self.export(spec, since=since, receipts=receipts, inflate=inflate, small=small)
 
 
 @dataclass
