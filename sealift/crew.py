@@ -231,7 +231,8 @@ class Crew:
         """As `run`, but yield the answers in the order of the tasks. Nobody gets a second one before all have one.
 
         Args:
-            tasks: messages; each makes the body send exactly one answer.
+            tasks: messages; each makes the body send exactly one answer. None among them means that nothing further
+                is handed out before the next answer was yielded.
             ahead: tasks that a worker may have at a time.
             most: tasks that are handed out before the answer to the first of them was yielded.
         """
@@ -240,12 +241,16 @@ class Crew:
         handed = done = 0
         exhausted = False
         while True:
+            waits = exhausted
             for count, channel in product(range(1, ahead + 1), self.channels):
-                while not exhausted and len(begun[channel]) < count and handed - done < most:
+                while not waits and len(begun[channel]) < count and handed - done < most:
                     try:
                         task = next(tasks)
                     except StopIteration:
-                        exhausted = True
+                        waits = exhausted = True
+                        break
+                    if task is None:
+                        waits = True
                         break
                     channel.send(task)
                     begun[channel].append(handed)

@@ -19,7 +19,7 @@ import zstandard
 
 from sealift import difference as differences
 from sealift import index as indexes
-from sealift.addition import Addition, quickest
+from sealift.addition import WORTH, Addition, quickest
 from sealift.container import Member, Reader
 from sealift.content import Chunks, Content
 from sealift.crew import Body, Channel, Crew
@@ -28,6 +28,7 @@ from sealift.durable import write_file
 from sealift.errors import IntegrityError, StoreError
 from sealift.frame import compressible, seal, store
 from sealift.hashing import damaged_pack
+from sealift.heap import retain
 from sealift.listing import Blob, packed, sound
 from sealift.manifest import Part
 from sealift.opening import Content as Offered
@@ -40,15 +41,14 @@ from .packs import Packs
 from .remaking import Aside, Remade, remake, space
 from .store import Store
 from .trees import rebuild_trees
+from .window import Task, Window, size_of
 
 LEVEL = 1
 """zstd's level for what is rebuilt: quick, since it crosses nothing any more."""
 ROOM = 12 << 20
 """Bytes of decompressed frames of the bases that a worker keeps: what a reference mostly spans."""
-_RUN = 4 << 20
-"""Bytes of frames that one worker makes one behind the other: they mostly refer to the same frames of the bases."""
-_BATCH, _ARCHIVES, _BATCH_BYTES = 128, 32, 16 << 20
-"""Frames and archives that are under way before all of them are written, and bytes of the frames among them."""
+RETAINED = 32 << 20
+"""Bytes that a worker retains of its heap where there are many programs: of each it holds some pieces of megabytes."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -61,12 +61,6 @@ class Rebuilt:
     """Bytes of packs that were written."""
     present: int
     """Bytes of packs that were there already."""
-
-
-class _Task(NamedTuple):
-    part: Patch | Inflated
-    chunks: list[tuple[bytes, int]]
-    """The digest and size of each chunk of its content."""
 
 
 class _Made(NamedTuple):
@@ -164,7 +158,7 @@ def rebuild(
     if needed := space(brought):
         store.require(max(0, needed + beside), bundle.path.name)
     packs = Packs(store)
-    progress.start(f"rebuilding {content.release.label}", sum(map(_size, brought)))
+    progress.start(f"rebuilding {content.release.label}", sum(map(size_of, brought)))
     frames = Inventory(olds, [each.part for each in bases])
     for number, digest in enumerate(digests):
         if taken[number]:
@@ -201,61 +195,22 @@ def _carry_out(
     progress: Progress,
 ) -> None:
     members = [member_of(bundle, "packs", pack) for pack in content.part.packs]
-    numbered = (_Task(part, [(digests[number], lengths[number]) for number in _numbers(part)]) for part in brought)
+    numbered = (Task(part, [(digests[number], lengths[number]) for number in _numbers(part)]) for part in brought)
     aside = Aside(packs.folder, packs.folder.parent)
-    add = quickest(sum(map(_values, brought)))
-    with aside, Crew(workers, _rebuilder(bundle, members, olds, aside, add)) as crew:
-        for batch in _batches(numbered):
-            made: dict[int, _Made | list[Remade]] = {}
-            for answers in crew.run(_runs(batch)):
-                for number, answer in answers:
-                    made[number] = answer
-                    progress.advance(_size(batch[number].part))
-            for number, task in enumerate(batch):
-                one = made.pop(number)
+    values = sum(map(_values, brought))
+    work = _rebuilder(bundle, members, olds, aside, quickest(values), RETAINED if values >= WORTH else 0)
+    window = Window(numbered)
+    with aside, Crew(workers, work) as crew:
+        for answers in crew.in_order(window):
+            for (number, task), one in zip(window.first(), answers, strict=True):
+                progress.advance(size_of(task.part))
                 if isinstance(one, _Made):
                     assert isinstance(task.part, Patch)
                     packs.add(one.frame, one.size, one.digest, task.part.chunks)
                     continue
                 for frame, remade in aside.take(number, one):
                     packs.add(frame, remade.size, remade.digest, remade.chunks)
-
-
-def _batches(tasks: Iterator[_Task]) -> Iterator[list[_Task]]:
-    batch: list[_Task] = []
-    archives = size = 0
-    for task in tasks:
-        batch.append(task)
-        archives += isinstance(task.part, Inflated)
-        size += task.part.size if isinstance(task.part, Patch) else 0
-        if len(batch) == _BATCH or archives == _ARCHIVES or size >= _BATCH_BYTES:
-            yield batch
-            batch, archives, size = [], 0, 0
-    if batch:
-        yield batch
-
-
-def _runs(batch: Sequence[_Task]) -> Iterator[list[tuple[int, _Task]]]:
-    """What one worker is given at a time, with the positions in the batch: an archive alone, or frames in a row."""
-    run: list[tuple[int, _Task]] = []
-    size = 0
-    for number, task in enumerate(batch):
-        alone = isinstance(task.part, Inflated)
-        if run and (alone or size + _size(task.part) > _RUN):
-            yield run
-            run, size = [], 0
-        run.append((number, task))
-        size += _size(task.part)
-        if alone:
-            yield run
-            run, size = [], 0
-    if run:
-        yield run
-
-
-def _size(part: Patch | Inflated) -> int:
-    """Bytes of the content that it brings."""
-    return part.size if isinstance(part, Patch) else part.recipe.size
+            window.written()
 
 
 def _values(part: Patch | Inflated) -> int:
@@ -269,7 +224,9 @@ def _numbers(part: Patch | Inflated) -> Iterator[int]:
     return part.numbers() if isinstance(part, Patch) else part.recipe.numbers()
 
 
-def _rebuilder(bundle: Reader, members: Sequence[Member], olds: Sequence[Content], aside: Aside, add: Addition) -> Body:
+def _rebuilder(
+    bundle: Reader, members: Sequence[Member], olds: Sequence[Content], aside: Aside, add: Addition, retained: int
+) -> Body:
     def fetch(patch: Patch) -> bytes:
         member = members[patch.pack]
         frame = bundle.part(member, patch.offset, patch.length)
@@ -281,6 +238,8 @@ def _rebuilder(bundle: Reader, members: Sequence[Member], olds: Sequence[Content
         return differences.content_of(patch, fetch(patch), reference, add)
 
     def body(channel: Channel) -> None:
+        if retained:
+            retain(retained)
         chunks = Chunks(olds, room=ROOM)
         probe = zstandard.ZstdCompressor(level=1)
         compressor = zstandard.ZstdCompressor(level=LEVEL, write_checksum=False, write_content_size=True, threads=0)
@@ -288,16 +247,16 @@ def _rebuilder(bundle: Reader, members: Sequence[Member], olds: Sequence[Content
         def again(content: memoryview) -> bytes:
             return seal([content], compressor) if compressible(content, probe) else store([content])
 
-        def made(position: int, task: _Task) -> _Made | list[Remade]:
+        def made(number: int, task: Task) -> _Made | list[Remade]:
             if isinstance(task.part, Patch):
                 frame = _rebuilt(fetch(task.part), task.part, task.chunks, chunks, add, again)
                 return _Made(frame, task.part.size, hashlib.sha256(frame).hexdigest())
-            place, room = aside.place(position), aside.room(position)
+            place, room = aside.place(number), aside.room(number)
             return remake(task.part, task.chunks, sizes, chunks, opened, again, place, room)
 
         sizes = [old.sizes for old in olds]
         while True:
-            channel.send([(position, made(position, task)) for position, task in channel.receive()])
+            channel.send([made(number, task) for number, task in channel.receive()])
 
     return body
 

@@ -41,7 +41,7 @@ class Remade(NamedTuple):
 
 
 class Aside:
-    """The files that workers write, each for one task of a batch; as a context, none of them stays."""
+    """The files that workers write, each for one task; as a context, none of them stays."""
 
     def __init__(self, folder: Path, rooms: Path) -> None:
         """Let them be in `folder`, and the rooms of programs in `rooms`, on the same disk."""
@@ -61,21 +61,21 @@ class Aside:
                 left.unlink()
         sweep_rooms(self._rooms)
 
-    def room(self, position: int) -> Path:
-        """The folder that a program may work in for the task of that position; it is not there."""
-        return self._rooms / f"{_NAME}{position}"
+    def room(self, number: int) -> Path:
+        """The folder that a program may work in for the task of that number; it is not there."""
+        return self._rooms / f"{_NAME}{number}"
 
-    def place(self, position: int) -> Path:
-        """The file of the task of that position in its batch."""
-        return self._folder / f"{_NAME}{position}"
+    def place(self, number: int) -> Path:
+        """The file of the task of that number."""
+        return self._folder / f"{_NAME}{number}"
 
-    def take(self, position: int, made: Sequence[Remade]) -> Iterator[tuple[bytes, Remade]]:
+    def take(self, number: int, made: Sequence[Remade]) -> Iterator[tuple[bytes, Remade]]:
         """Yield the frames of a file, and remove it.
 
         Raises:
             StoreError: the disk refuses.
         """
-        place = self.place(position)
+        place = self.place(number)
         with storing(place):
             with place.open("rb") as frames:
                 for each in made:

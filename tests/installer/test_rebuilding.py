@@ -12,12 +12,15 @@ import pytest
 from archives import Packed, zipped
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
-from worlds import Connected, Isolated, sample
+from worlds import Connected, Isolated, program, sample
 
 from installer.auditing import audit
 from installer.collecting import collect
 from installer.environments.environment import load
+from installer.storage import rebuilding
 from installer.storage.store import Store
+from sealift import addition
+from sealift.addition import Addition
 from sealift.errors import IntegrityError, StoreError
 from sealift.index import HOLE
 from sealift.progress import Silent
@@ -74,6 +77,28 @@ def test_a_deep_audit_reads_every_chunk_of_it(isolated: Isolated, difference: Pa
     """What was rebuilt, and what was taken over from the base, is whole by digest of every chunk."""
     isolated.admit(difference)
     assert audit(isolated.site, deep=True, workers=2, progress=Silent()).sound
+
+
+def test_programs_are_rebuilt_with_numpy_where_they_are_many(
+    connected: Connected, isolated: Isolated, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Where a difference adds to many bytes, numpy does, and what comes out are the files that went in."""
+    used = []
+
+    def with_numpy() -> Addition | None:
+        used.append(True)
+        return real()
+
+    real = addition.with_numpy
+    monkeypatch.setattr(addition, "WORTH", 1)
+    monkeypatch.setattr(rebuilding, "WORTH", 1)
+    monkeypatch.setattr(addition, "with_numpy", with_numpy)
+    isolated.admit(connected.bundle("1.0.0", {"program": program(1)}))
+    after = {"program": program(1, moved=400)}
+    isolated.admit(connected.bundle("1.1.0", after, since=["shop@1.0.0"]))
+    isolated.apply("1.1.0")
+    assert used
+    assert tree_of(isolated.srv / "current") == after
 
 
 def test_the_base_may_leave(isolated: Isolated, difference: Path) -> None:

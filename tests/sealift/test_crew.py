@@ -79,6 +79,22 @@ def test_answers_come_in_the_order_of_their_tasks(count: int, most: int) -> None
         assert list(crew.in_order(iter(()))) == []
 
 
+def test_nothing_is_handed_out_where_the_tasks_wait() -> None:
+    """After None among the tasks, the next is asked for when an answer has come, and none is lost."""
+    answered: list[int] = []
+
+    def one_at_a_time() -> Iterator[int | None]:
+        for number in range(20):
+            while len(answered) < number:
+                yield None
+            yield number
+
+    with Crew(2, double) as crew:
+        for answer in crew.in_order(one_at_a_time()):
+            answered.append(answer)
+    assert answered == list(range(0, 40, 2))
+
+
 def test_no_worker_outlives_its_crew() -> None:
     """After the crew, its processes are gone and waited for."""
     before = children()
