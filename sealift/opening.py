@@ -20,6 +20,7 @@ from . import difference as differences
 from . import index as indexes
 from . import manifest as manifests
 from . import tree as trees
+from . import tree_difference
 from .container import Member, Reader
 from .digest import check
 from .errors import IntegrityError, MalformedError, TrustError
@@ -229,7 +230,7 @@ def listings(bundle: Reader, content: Content) -> Iterator[tuple[str, ListingBlo
 def _outlines(bundle: Reader, content: Content) -> Iterator[tuple[str, ListingBlob, bytes]]:
     for tree in content.part.trees:
         compressed = bundle.read(member_of(bundle, "trees", tree))
-        for _ in lines(compressed, tree, differences.TREE_KIND):
+        for _ in lines(compressed, tree, tree_difference.KIND):
             pass
         yield "trees", tree, compressed
     index = content.part.index

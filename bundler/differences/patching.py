@@ -17,10 +17,11 @@ from itertools import chain
 from pathlib import Path
 from typing import NamedTuple, TypeVar
 
+from sealift import tree_difference
 from sealift.allowance import Allowance, of_reference
 from sealift.content import Chunks, Content
 from sealift.crew import Body, Channel, Crew
-from sealift.difference import KIND, TREE_KIND, From, edits
+from sealift.difference import KIND
 from sealift.durable import make_folder
 from sealift.errors import UsageError
 from sealift.listing import Blob, ListingBlob, Writer, file_name
@@ -304,15 +305,15 @@ def _tree(new: Holding, bases: Sequence[Holding], position: int, folder: Path) -
     """Write the tree difference of an artifact against the first base that has one of its name."""
     artifact = new.release.artifacts[position]
     olds: Iterator[Entry] = iter(())
-    writer = Writer(folder / "trees", TREE_KIND)
+    writer = Writer(folder / "trees", tree_difference.KIND)
     try:
         for number, base in enumerate(bases):
             former = next((each for each in base.release.artifacts if each.name == artifact.name), None)
             if former:
-                writer.add(From(number, former.name))
+                writer.add(tree_difference.From(number, former.name))
                 olds = base.entries(former)
                 break
-        for line in edits(olds, new.entries(artifact)):
+        for line in tree_difference.edits(olds, new.entries(artifact)):
             writer.add(line)
         return writer.finish()[0]
     finally:

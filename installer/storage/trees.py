@@ -10,10 +10,9 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from typing import NamedTuple
 
-from sealift import difference as differences
 from sealift import tree as trees
+from sealift import tree_difference
 from sealift.container import Reader
-from sealift.difference import Taken
 from sealift.errors import IntegrityError, MalformedError
 from sealift.listing import ListingBlob, Packing, lines
 from sealift.manifest import Artifact
@@ -63,12 +62,14 @@ def rebuild_trees(bundle: Reader, content: Content, bases: Sequence[Admitted], s
     made = []
     for artifact, blob in zip(content.release.artifacts, content.part.trees, strict=True):
         compressed = bundle.read(member_of(bundle, "trees", blob))
-        found = differences.tree_lines(compressed, blob, former, artifact.tree.size)
+        found = tree_difference.tree_lines(compressed, blob, former, artifact.tree.size)
         made.append(_rebuilt(found, artifact, sizes))
     return Trees(made, [number.to_bytes(32, "big") for number in sizes], list(sizes.values()))
 
 
-def _rebuilt(found: Iterator[Taken], artifact: Artifact, sizes: dict[int, int]) -> tuple[bytes, ListingBlob]:
+def _rebuilt(
+    found: Iterator[tree_difference.Taken], artifact: Artifact, sizes: dict[int, int]
+) -> tuple[bytes, ListingBlob]:
     """The file of a tree. That it is the signed one comes before what its lines say."""
     packing, gate, tally = Packing(trees.KIND), trees.Gate(), Tally(artifact, sizes)
     fault: MalformedError | None = None

@@ -12,11 +12,12 @@ from hypothesis import strategies as st
 
 from bundler.coding.coding import against
 from sealift import manifest as manifests
-from sealift.difference import TREE_KIND, From, edits, tree_lines, unseal
+from sealift.difference import unseal
 from sealift.errors import IntegrityError, MalformedError
 from sealift.listing import Blob, ListingBlob, packed
 from sealift.manifest import Bundle, Part, ReleaseBlob
 from sealift.tree import Entry, position
+from sealift.tree_difference import KIND, From, edits, tree_lines
 
 PATHS = st.sampled_from(["a", "a/b", "b", "c", "d e", "z/0", "é"])
 TREES = st.dictionaries(PATHS, st.integers(0, 2), max_size=7)
@@ -34,7 +35,7 @@ def test_edits_give_the_new_tree(old: dict[str, int], new: dict[str, int]) -> No
     """What `edits` says of two trees makes the lines of the second of those of the first."""
     before, after = ([msgspec.json.encode(each) for each in entries(tree)] for tree in (old, new))
     content = (msgspec.json.encode(line) for line in (From(0, "web"), *edits(iter(entries(old)), iter(entries(new)))))
-    file, blob, _ = packed(TREE_KIND, content)
+    file, blob, _ = packed(KIND, content)
     taken = tree_lines(file, blob, lambda base, name: iter(before), 10_000)
     assert [line for some in taken for line in some.lines] == after
 
@@ -84,7 +85,7 @@ def test_a_large_window_is_refused() -> None:
 
 def test_a_tree_difference_is_bounded() -> None:
     """It stops at the size that the signed manifest gives, before the next line."""
-    file, blob, _ = packed(TREE_KIND, [msgspec.json.encode(Entry("a" * 100, "file", "0644"))] * 3)
+    file, blob, _ = packed(KIND, [msgspec.json.encode(Entry("a" * 100, "file", "0644"))] * 3)
     found = tree_lines(file, blob, lambda base, name: iter(()), 200)
     assert next(found)
     with pytest.raises(IntegrityError, match="larger tree"):
