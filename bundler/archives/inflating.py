@@ -8,89 +8,25 @@ digits alone. A tar inside is looked into in the same way (see `tars`).
 
 from __future__ import annotations
 
-import re
 import zlib
 from bisect import bisect_right
-from collections.abc import Callable, Iterable, Iterator, Sequence
-from dataclasses import dataclass, field
-from typing import NamedTuple
+from collections.abc import Iterable, Iterator, Sequence
 
-from sealift.deflating import Inflation, Way
-from sealift.difference import REFERENCE_MIN
+from sealift.deflating import Inflation
 from sealift.index import HOLE
-from sealift.making import OldMaterial
-from sealift.rebuilder import Rebuilder
 from sealift.recipe import OLD_RATIO, PIECES_MAX, RATIO, RUNS_MAX, SLACK
 from sealift.stretch import Stretch
-from sealift.tokens.writing import Tokens
 
-from ..coding.coding import Coded
 from . import tars
 from .archives import Unit, units
-from .forms import Form, Forms, Places, read
+from .former import Former
+from .forms import Forms, Places
+from .framing import AROUND
+from .plan import Flow, Plan
 from .proving import Programs, Proof, Prover
 
-FRAME = 2 << 20
-"""Bytes of material in a frame at most."""
-AROUND = 1 << 20
-"""Bytes of old material before and behind its place that a frame's window holds."""
-WINDOW = 4 << 20
-"""Bytes of a window at most."""
 _LEAST = 64
 """Bytes of a deflated member that is worth a piece of its own."""
-_DIGITS = re.compile(rb"[0-9]+(?:\.[0-9]+)*")
-
-Code = Callable[[bytes, bytes], Coded]
-"""Makes a frame of material, given what it may refer to."""
-
-
-class Frame(NamedTuple):
-    """One frame of material."""
-
-    content: bytes
-    """Compressed."""
-    size: int
-    window: tuple[int, ...]
-    """Of the old material; nothing where it was not used."""
-    subtraction: tuple[int, ...]
-    """Bytes of the streams, where it is a subtraction."""
-
-
-class Flow(NamedTuple):
-    """A part of the material, as a part of the archive."""
-
-    start: int
-    size: int
-    inflated: int = 0
-    """Bytes of it inflated; 0 where it is not."""
-    form: Form | None = None
-    """The same as tokens."""
-
-
-@dataclass
-class Plan:
-    """How an archive is made of its material, and the old material of the old archive."""
-
-    pieces: list[tuple[int, ...]] = field(default_factory=list)
-    """As in a recipe, with the way's position in `ways` as setting."""
-    old: list[tuple[int, ...]] = field(default_factory=list)
-    """The same."""
-    ways: list[Way | Rebuilder | Tokens] = field(default_factory=list)
-    makes: list[tuple[int, int]] = field(default_factory=list)
-    flow: list[Flow] = field(default_factory=list)
-    """The material."""
-    forms: dict[int, Form] = field(default_factory=dict)
-    """Old members as tokens, by their places in the old archive."""
-    pairs: list[tuple[int, int, int, int]] = field(default_factory=list)
-    """Start and size of material, and of the old material that it is a version of."""
-    inflated: int = 0
-    """Bytes of members that travel inflated or as tokens, as they are in the archive."""
-    spelled: int = 0
-    """Those of them that travel as tokens."""
-    left: int = 0
-    """Bytes of members that nothing rebuilds, and that could travel as tokens."""
-    missed: Rebuilder | None = None
-    """What could rebuild the archive, where nothing that the sites have can: then there is no more to it."""
 
 
 def plan(
@@ -133,23 +69,6 @@ def plan(
     return made
 
 
-def frames(plan: Plan, file: Stretch, old: Stretch | None, code: Code) -> Iterator[Frame]:
-    """Compress the material of a plan.
-
-    Raises:
-        IntegrityError: a pack of the depot is damaged, or a member of the old archive is not what its archive says.
-    """
-    windows = _Windows(plan)
-    behind = OldMaterial(old, plan.old, lambda start, _: read(plan.forms[start])) if old else None
-    place = 0
-    for content in _cut(_material(plan, file)):
-        window = windows.of(place, place + len(content))
-        reference = behind.window(*window) if behind and window else b""
-        coded = code(content, reference)
-        yield Frame(coded.frame, len(content), window if coded.referring else (), coded.subtraction)
-        place += len(content)
-
-
 class _Planning:
     def __init__(
         self,
@@ -166,7 +85,7 @@ class _Planning:
         self._file, self._old = file, old
         self._forms = forms
         self.prover = Prover(file, programs, forms)
-        self._former = _Former(units(old) or (), old.size) if old else None
+        self._former = Former(units(old) or ()) if old else None
         self._place = self._old_place = 0
 
     def add(self, unit: Unit) -> None:
@@ -289,61 +208,6 @@ def _inner(size: int, content: Iterable[bytes], before: Iterable[bytes]) -> list
         return []
 
 
-class _Former:
-    """The parts of the old archive, each of which becomes old material once."""
-
-    def __init__(self, parts: Sequence[Unit], size: int) -> None:
-        self._names: dict[bytes, Unit] = {}
-        self._contents: dict[tuple[int, int, int], Unit] = {}
-        self._plain: dict[bytes, Unit] = {}
-        for unit in parts:
-            self._names.setdefault(unit.name, unit)
-            self._contents.setdefault((unit.check, unit.deflated, unit.size), unit)
-            self._plain.setdefault(_DIGITS.sub(b"#", unit.name), unit)
-        self._taken: list[tuple[int, int]] = []
-        self._left = size
-
-    def find(self, unit: Unit) -> Unit | None:
-        if found := self._names.get(unit.name):
-            return found
-        if unit.deflated and (found := self._contents.get((unit.check, unit.deflated, unit.size))):
-            return found
-        return self._plain.get(_DIGITS.sub(b"#", unit.name))
-
-    def take(self, begin: int, end: int) -> tuple[int, int] | None:
-        """A range less what was taken at its edges; None where nothing is left of it."""
-        position = bisect_right(self._taken, (begin, 1 << 62))
-        if position:
-            begin = max(begin, self._taken[position - 1][1])
-        if position < len(self._taken):
-            end = min(end, self._taken[position][0])
-        if begin >= end:
-            return None
-        self._taken.insert(position, (begin, end))
-        return begin, end
-
-
-class _Windows:
-    """Which old material a frame is compressed against: what its parts are versions of, and what is around that."""
-
-    def __init__(self, plan: Plan) -> None:
-        self._pairs = plan.pairs
-        self._starts = [pair[0] for pair in plan.pairs]
-        self._flow = sum(piece[-1] for piece in plan.old)
-
-    def of(self, begin: int, end: int) -> tuple[int, ...]:
-        low = max(0, self._old(begin) - AROUND)
-        high = min(self._flow, self._old(end) + AROUND, low + WINDOW)
-        return (low, high - low) if high - low >= REFERENCE_MIN else ()
-
-    def _old(self, place: int) -> int:
-        position = bisect_right(self._starts, place) - 1
-        if position < 0:
-            return 0
-        start, size, old, old_size = self._pairs[position]
-        return old + min(old_size, (place - start) * old_size // size)
-
-
 def _same(unit: Unit, former: Unit) -> bool:
     return (unit.check, unit.deflated, unit.size) == (former.check, former.deflated, former.size)
 
@@ -385,23 +249,3 @@ def _makes(
             begin, end = next(ranges, (1 << 62, 1 << 62))
         place += size
     return made
-
-
-def _material(plan: Plan, file: Stretch) -> Iterator[bytes | memoryview]:
-    for start, size, inflated, form in plan.flow:
-        if form:
-            yield from read(form)
-            continue
-        pieces = file.pieces(start, size)
-        yield from Inflation(pieces, inflated) if inflated else pieces
-
-
-def _cut(material: Iterator[bytes | memoryview]) -> Iterator[bytes]:
-    held = bytearray()
-    for piece in material:
-        held += piece
-        while len(held) >= FRAME:
-            yield bytes(memoryview(held)[:FRAME])
-            del held[:FRAME]
-    if held:
-        yield bytes(held)

@@ -25,7 +25,9 @@ from sealift.tokens.writing import Tokens
 from ..parts.cutting import Sealed
 from ..parts.packs import Packs
 from .forms import Forms
-from .inflating import Code, Plan, frames, plan
+from .framing import Code, frames
+from .inflating import plan
+from .plan import Plan
 from .proving import Programs
 
 WORTH = 0.97

@@ -13,7 +13,7 @@ from layers import in_blocks, tarred
 from spoiling import Lines, refused, spoil
 from worlds import Connected, Isolated
 
-from bundler.archives import inflating
+from bundler.archives import framing
 from installer.storage import rebuilding, remaking
 from sealift.errors import IntegrityError, MalformedError
 from sealift.recipe import Recipe
@@ -146,7 +146,7 @@ def test_a_form_that_no_stream_has(
     isolated: Isolated, forged: Forged, monkeypatch: pytest.MonkeyPatch, kind: str
 ) -> None:
     """67, 69: what is no form, or that of another stream, is refused, and the site stays as it is."""
-    honest = inflating._material
+    honest = framing._material
 
     def other(*arguments: Any) -> Iterator[bytes]:
         content = b"".join(honest(*arguments))
@@ -154,7 +154,7 @@ def test_a_form_that_no_stream_has(
         what = SPELT[kind] or b"b"
         yield content[:at] + what + content[at + len(what) :]
 
-    monkeypatch.setattr(inflating, "_material", other)
+    monkeypatch.setattr(framing, "_material", other)
     refused(isolated, forged(lambda lines: None), IntegrityError, "travels as tokens|not what was signed")
 
 

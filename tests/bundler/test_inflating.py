@@ -18,8 +18,10 @@ from worlds import program
 
 from bundler.archives.archives import units
 from bundler.archives.forms import TOKENS, Forms
-from bundler.archives.inflating import Plan, frames, plan
+from bundler.archives.framing import frames
+from bundler.archives.inflating import plan
 from bundler.archives.inside import Asked, parcel
+from bundler.archives.plan import Plan
 from bundler.archives.proving import MISSES, WAYS, Programs, Proof, Prover
 from bundler.coding.coding import Coded, Coder
 from sealift.content import Chunks, Content
