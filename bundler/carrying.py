@@ -78,7 +78,8 @@ def carry(
         level=effort.difference_level,
         workers=effort.threads,
         progress=progress,
-        inflate=effort.inflate and relied.zlib,
+        inflate=effort.inflate and (relied.zlib or effort.small),
+        zlib=relied.zlib,
         rebuilders=relied.rebuilders,
         small=effort.small,
     )

@@ -112,7 +112,8 @@ def rehearse(
                     level=effort.difference_level,
                     workers=effort.threads,
                     progress=progress,
-                    inflate=effort.inflate and relied.zlib,
+                    inflate=effort.inflate and (relied.zlib or effort.small),
+                    zlib=relied.zlib,
                     rebuilders=rebuilders,
                     small=effort.small,
                 )

@@ -49,8 +49,12 @@ def of_reference(size: int, reference: int, runs: int = 0) -> int:
 
 
 def of_recipe(
-    makes: Sequence[object], pieces: Sequence[object], source: Sequence[tuple[int, int, int]], old: Sequence[object]
+    makes: Sequence[object],
+    pieces: Sequence[object],
+    source: Sequence[tuple[int, int, int]],
+    old: Sequence[tuple[int, ...]],
 ) -> int:
     """Bytes that a recipe is charged beside the windows of its frames."""
     chunks = sum(count for _, _, count in source)
-    return PIECE * (len(makes) + len(pieces)) + CHUNK * chunks + PLACE * (len(source) + len(old))
+    parsed = sum(max(piece[1], piece[-1]) for piece in old if len(piece) == 4)
+    return PIECE * (len(makes) + len(pieces)) + CHUNK * chunks + PLACE * (len(source) + len(old)) + parsed

@@ -173,7 +173,7 @@ class _Planning:
         places = Places(proof.form, self._file, unit.body, unit.deflated)
         olds = Places(form, self._old, former.body, former.deflated)
         inner = [
-            (places.of(start), places.size(start, length), olds.of(old), olds.size(old, old_length))
+            (places.of(start), places.size(start, length), olds.of(old), olds.of(old + old_length) - olds.of(old))
             for start, length, old, old_length in _inner(unit.size, places.content(unit.size), olds.content(size))
         ]
         self.plan.forms[former.body] = form

@@ -153,24 +153,34 @@ def parcel(
         old = Stretch(
             chunks, [(asked.base + 1, number) for number in asked.old], [there[number] for number in asked.old]
         )
+    size = sum(each for each, want in zip(sizes, asked.wanted, strict=True) if want)
+    planned = plan(file, asked.numbers, sizes, asked.wanted, old, programs)
+    if planned is None:
+        return None
+    plain = _parcel(asked, planned, size, file, old, folder, code, WORTH * size) if planned.inflated else None
+    missed = None if planned.inflated else Missed(size, planned.missed, planned.left)
+    if not small or not (planned.left or planned.missed):
+        return plain or missed
+    most = sum(frame.length for frame in plain.frames) if plain else WORTH * size
     with Forms(folder) as forms:
-        planned = plan(file, asked.numbers, sizes, asked.wanted, old, programs, forms if small else None)
-        if planned is None:
-            return None
-        size = sum(each for each, want in zip(sizes, asked.wanted, strict=True) if want)
-        if not planned.inflated:
-            return Missed(size, planned.missed, planned.left)
-        return _parcel(asked, planned, size, file, old, folder, code)
+        planned = plan(file, asked.numbers, sizes, asked.wanted, old, programs, forms)
+        spelled = planned and planned.spelled and _parcel(asked, planned, size, file, old, folder, code, most)
+    if not spelled:
+        return plain._replace(left=0) if plain else missed if missed and missed.rebuilder else None
+    if plain:
+        plain.drop()
+    return spelled
 
 
 def _parcel(
-    asked: Asked, planned: Plan, size: int, file: Stretch, old: Stretch | None, folder: Path, code: Code
+    asked: Asked, planned: Plan, size: int, file: Stretch, old: Stretch | None, folder: Path, code: Code, most: float
 ) -> Parcel | None:
-    """Make what a plan says of so many bytes of chunks."""
+    """Make what a plan says of so many bytes of chunks; None where that is more than `most`."""
     source = tuple(_runs(asked.base, asked.old)) if planned.old else ()
     if len(source) > RUNS_MAX or sum(count for _, _, count in source) > PIECES_MAX:
         return None
-    place = folder / f"inflated.{os.getpid()}.{asked.numbers[0]}"
+    first = asked.numbers[asked.wanted.index(True)]  # which no other archive has: no chunk is wanted twice
+    place = folder / f"{'spelled' if planned.spelled else 'inflated'}.{os.getpid()}.{first}"
     found: list[Piece] = []
     length = 0
     with storing(place), place.open("wb") as out:
@@ -180,12 +190,12 @@ def _parcel(
                 found.append(Piece(digest, len(frame.content), frame.size, frame.window, frame.subtraction))
                 length += len(frame.content)
                 out.write(frame.content)
-                if length > WORTH * size:
+                if length > most:
                     break
         except IntegrityError:
             # The old archive lies about a member; a damaged depot is found again when the archive is read as it is.
             length = size
-    if length > WORTH * size:
+    if length > most:
         with storing(place):
             place.unlink()
         return None

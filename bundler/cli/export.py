@@ -339,7 +339,7 @@ def _difference_lines(made: Exported) -> list[str]:
         elif made.asked:
             lines.append(f"{each.release.label} is whole: the sites hold no release of that name in common")
     if not made.inflates:
-        lines.append("archives cross as they are: by its receipt, a site has another zlib than the one here")
+        lines.append("no archive relies on zlib: by its receipt, a site has another zlib than the one here")
     return lines
 
 

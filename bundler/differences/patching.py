@@ -99,6 +99,7 @@ def difference(
     workers: int,
     progress: Progress,
     inflate: bool = True,
+    zlib: bool = True,
     rebuilders: Mapping[str, str] | None = None,
     small: bool = False,
 ) -> Difference:
@@ -112,6 +113,7 @@ def difference(
         workers: processes that read and compress.
         progress: told the bytes of content that are new.
         inflate: whether archives may travel inflated.
+        zlib: whether zlib deflates at the sites as it does here.
         rebuilders: the programs that all the sites compress layers with as this machine does, each with its probe.
         small: whether members of archives that nothing rebuilds travel as tokens, which takes long.
 
@@ -147,7 +149,7 @@ def difference(
     packs = Packs(folder, KIND)
     probes = rebuilders or {}
     relied = tuple(map(Rebuilder, probes))
-    ways = QUICK_WAYS if level <= QUICKEST else WAYS
+    ways = () if not zlib else QUICK_WAYS if level <= QUICKEST else WAYS
     programs = Programs(relied, tuple(each for each in all_here() if each not in relied), folder, ways)
     try:
         with Crew(workers, patcher(contents, level, folder, programs, small)) as crew:

@@ -69,7 +69,7 @@ class Tokens(NamedTuple):
         blocks = written = last = 0
         while begin := text.begin():
             blocks += 1
-            if last or blocks > BLOCKS_FREE + written // BLOCK_MIN:
+            if last or blocks > BLOCKS_FREE + (written + bool(rest)) // BLOCK_MIN:
                 raise TokensError("has more blocks than a reader takes, or one behind the last")
             kind, last = divmod(ord(begin) - BLOCK, 2)
             rest += f"{last}{_bits(kind, 2)}"
@@ -81,7 +81,9 @@ class Tokens(NamedTuple):
                 continue
             head, table = _header(text) if kind == DYNAMIC else ("", _Table(*FIXED_LENGTHS))
             rest += head
-            while tokens := text.tokens():
+            if not (tokens := text.tokens()):
+                raise TokensError("has a block without an end")
+            while tokens:
                 numbers = memoryview(tokens.encode(NUMBERS)).cast("H")
                 rest += "".join(map(table.__getitem__, numbers))
                 whole = len(rest) & ~7
@@ -89,6 +91,7 @@ class Tokens(NamedTuple):
                 rest = rest[whole:]
                 written += len(out)
                 yield out
+                tokens = text.tokens()
         if not last:
             raise TokensError("ends too early")
         yield _bytes(rest)

@@ -15,6 +15,7 @@ from worlds import Connected, Isolated
 
 from bundler.archives import framing
 from installer.storage import rebuilding, remaking
+from sealift.allowance import Allowance
 from sealift.errors import IntegrityError, MalformedError
 from sealift.recipe import Recipe
 from sealift.tokens.alphabet import BLOCK, END
@@ -112,6 +113,14 @@ def test_a_recipe_of_tokens_without_bound(
     monkeypatch.setattr(rebuilding, "remake", costs)
     monkeypatch.setattr(remaking, "OldMaterial", costs)
     refused(isolated, bundle, MalformedError, match)
+
+
+def test_old_tokens_again_and_again() -> None:
+    """67: what a site would have to parse is charged, so that a little content cannot cost it hours."""
+    mib = 1 << 20
+    old = tuple((0, 356_250, 1, 2_605_800) for _ in range(800))
+    recipe = Recipe(makes=((0, 1),), frames=100, pieces=((128 * mib, mib, 0),), source=((0, 0, 1),), old=old)
+    assert not Allowance(mib).grants(recipe.cost)
 
 
 def test_tokens_of_another_way() -> None:

@@ -8,16 +8,18 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 import pytest
-from archives import edited, prose
+from archives import Packed, edited, prose, zipped
 from calls import Call
 from layers import in_blocks, tarred
 from worlds import Connected, Isolated
 
+from bundler import exporting
 from bundler.archives.forms import Forms, Places
 from bundler.archives.inflations import Counted
 from bundler.cli import PROGRAM as BUNDLE
 from bundler.depots.depot import Depot
 from bundler.differences.patching import Difference
+from bundler.reliance import Reliance
 from installer.auditing import audit
 from installer.cli import PROGRAM as INSTALL
 from keys.ceremony import init
@@ -61,6 +63,48 @@ def test_the_chain_goes_on(connected: Connected, isolated: Isolated) -> None:
         isolated.admit(bundle)
     isolated.apply("1.2.0")
     assert (isolated.srv / "current/0a").read_bytes() == versions[-1]
+
+
+def test_no_archive_becomes_larger_by_it(connected: Connected) -> None:
+    """What is all new travels as it is, though a member of its name was there before, and is not spoken of again."""
+    kept, new, other = prose(1, 300_000), prose(50, 400_000), prose(90, 400_000)
+    old = zipped([Packed(name="z", content=kept), Packed(name="x", content=other, memory=7)])
+    now = zipped([Packed(name="z", content=edited(kept)), Packed(name="x", content=new, memory=7)])
+    connected.bundle("1.0.0", {"a.zip": old})
+    without, small = (
+        made_by(connected, connected.bundle(version, {"a.zip": now}, since=["shop@1.0.0"], small=small))
+        for version, small in (("1.1.0", False), ("1.2.0", True))
+    )
+    assert without.inside.left.archives == 1
+    assert small.inside.tokens == small.inside.left == Counted()
+    assert small.inside.archives == 1
+    assert small.size <= without.size
+
+
+def test_archives_that_begin_alike_do_not_meet(connected: Connected, isolated: Isolated) -> None:
+    """Each is made in a file of its own, though their first chunk is the same one."""
+    common = Packed(name="lib.bin", content=random.Random(3).randbytes(1_400_000), deflated=False)
+
+    def jar(number: int, *, new: bool) -> bytes:
+        contents = [prose(10 * number + each, 60_000) for each in range(3)]
+        changed = [edited(content) if new else content for content in contents]
+        return zipped([common, *(Packed(name=f"{at}.py", content=content) for at, content in enumerate(changed))])
+
+    isolated.admit(connected.bundle("1.0.0", {f"{each}.jar": jar(each, new=False) for each in (1, 2)}))
+    files = {f"{each}.jar": jar(each, new=True) for each in (1, 2)}
+    bundle = connected.bundle("1.1.0", files, since=["shop@1.0.0"])
+    assert made_by(connected, bundle).inside.archives == 2
+    isolated.admit(bundle)
+    isolated.apply("1.1.0")
+    assert all((isolated.srv / "current" / name).read_bytes() == content for name, content in files.items())
+
+
+def test_it_needs_no_zlib_at_the_site(connected: Connected, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Where the sites' zlib gives other bytes, members travel as tokens that zlib would rebuild here."""
+    monkeypatch.setattr(exporting, "reliance", lambda _: Reliance(zlib=False))
+    connected.bundle("1.0.0", {"a": OLD})
+    made = made_by(connected, connected.bundle("1.1.0", {"a": NEW}, since=["shop@1.0.0"], small=True))
+    assert made.inside.tokens.archives == 1
 
 
 def test_it_is_as_it_is_where_nobody_asked(connected: Connected) -> None:

@@ -200,12 +200,21 @@ def test_no_stream(stream: bytes, match: str) -> None:
         (chr(BLOCK + 3) + "\U0001f6a2", "without a code"),
         (chr(BLOCK + 2) + chr(END), "ends too early"),
         ("".join([chr(BLOCK + 2) + chr(END)] * 1000), "more blocks"),
+        (chr(BLOCK + 2) + chr(BLOCK + 3) + chr(END), "a block without an end"),
     ],
 )
 def test_no_form(text: str, match: str) -> None:
     """67: a form that no stream has is refused in one sentence, and so is one of very many blocks."""
     with pytest.raises(TokensError, match=match):
         written(text.encode())
+
+
+def test_a_begun_byte_counts_for_both() -> None:
+    """A stream of as many blocks as its bytes just allow is parsed, and written again."""
+    empty, eight, nine = "0" + "10" + "0000000", "00110000", "110010000"
+    text = empty * 63 + "0" + "10" + eight * 429 + nine * 2 + "0000000" + "1" + "10" + "0000000"
+    stream = int(text[::-1], 2).to_bytes((len(text) + 7) // 8, "little")
+    assert written(parsed(stream)) == stream
 
 
 @pytest.mark.parametrize("form", [b"\xff", b"\xe8\x88", b"\xed\xa0\x80", b"\xc0\x80"])
