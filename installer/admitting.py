@@ -116,8 +116,7 @@ def _admit(
     bases = [bases_of(state, store, content) for content in opened.contents]
     _check_room(bundle, opened, store)
     copied = _Copies(bundle, store, progress)
-    coming = sum(pack.length for pack in packs_of(opened) if not store.pack(pack).exists())
-    beside = coming - _loose(state, opened, store)
+    beside = _beside(state, opened, store) if any(bases) else 0
     parts = []
     for content, held in zip(opened.contents, bases, strict=True):
         if not content.part.base:
@@ -191,14 +190,16 @@ def _check_room(bundle: Reader, opened: Opened, store: Store) -> None:
     store.require(missing, bundle.path.name)
 
 
-def _loose(state: State, opened: Opened, store: Store) -> int:
-    """Bytes of the packs of no other releases: what an earlier try of these left, or what they have."""
+def _beside(state: State, opened: Opened, store: Store) -> int:
+    """Bytes of packs that come whole, less those of no other releases: what an earlier try left, or what these have."""
+    coming = sum(pack.length for pack in packs_of(opened) if not store.pack(pack).exists())
     own = {(content.release.name, content.release.version) for content in opened.contents}
     others = {
         store.pack(pack) for each in state.admitted if (each.name, each.version) not in own for pack in each.part.packs
     }
     with storing(store.folder):
-        return sum(path.stat().st_size for path in (store.folder / "packs").glob("*.zst") if path not in others)
+        loose = (path for path in (store.folder / "packs").glob("*.zst") if path not in others)
+        return coming - sum(path.stat().st_size for path in loose)
 
 
 def _keep_listings(bundle: Reader, content: Content, store: Store) -> None:
